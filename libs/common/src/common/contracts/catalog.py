@@ -1,0 +1,46 @@
+"""What catalog tells: the published procedures and agencies."""
+
+from datetime import date
+from typing import ClassVar, Literal
+
+from common.contracts.base import Data, Event
+
+
+class Field(Data):
+    """A field of administration (lĩnh vực); its code is unknown for some procedures."""
+
+    code: str | None
+    name: str
+
+
+class ProcedurePublished(Event):
+    """A procedure (thủ tục hành chính) as it now stands in the catalogue."""
+
+    TYPE: ClassVar[str] = "catalog.procedure-published.v1"
+    PRODUCER: ClassVar[str] = "catalog"
+
+    code: str
+    name: str
+    field: Field
+    promulgator: str | None = None
+    """Code of the agency that published it."""
+    service_level: Literal["full", "partial"] | None = None
+    """Toàn trình or một phần (NĐ 42/2022 Điều 11); null where no source says."""
+    has_fee: bool | None = None
+    active: bool = True
+    version: int
+
+
+class AgencyPublished(Event):
+    """An agency with its code in the new form, validity and successor."""
+
+    TYPE: ClassVar[str] = "catalog.agency-published.v1"
+    PRODUCER: ClassVar[str] = "catalog"
+
+    code: str
+    legacy_code: str | None
+    name: str
+    active: bool
+    valid_to: date | None = None
+    successor: str | None = None
+    version: int

@@ -1,0 +1,147 @@
+"""Problems told to clients (RFC 9457), in Vietnamese and English.
+
+::
+
+    Problem                          500 internal-error
+    ├── Unauthorised                 401 unauthorised
+    ├── Forbidden                    403 forbidden
+    ├── NotFound                     404 not-found
+    ├── Conflict                     409 conflict
+    ├── TooLarge                     413 body-too-large
+    ├── Invalid                      422 invalid-content
+    ├── TooManyRequests              429 too-many-requests
+    ├── NotReady                     503 not-ready
+    └── Upstream                     502 upstream-failed
+
+Services add their own branches in their ``errors.py``.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+TYPE_BASE = "urn:lienthong:problem:"
+
+
+class Problem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
+    """A refusal with a stable type; each class is one kind.
+
+    Args:
+        detail: what is wrong with this request, in Vietnamese.
+        detail_en: the same in English.
+        errors: for each faulty field its JSON pointer and a sentence in both languages.
+        headers: response headers, such as ``Retry-After``.
+    """
+
+    status: ClassVar[int] = 500
+    slug: ClassVar[str] = "internal-error"
+    title: ClassVar[str] = "Lỗi nội bộ"
+    title_en: ClassVar[str] = "Internal error"
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        detail_en: str | None = None,
+        *,
+        errors: Sequence[Mapping[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail_en or self.title_en)
+        self.detail = detail
+        self.detail_en = detail_en
+        self.errors = tuple(errors)
+        self.headers = dict(headers or {})
+
+    def body(self) -> dict[str, Any]:
+        """The members of the problem document."""
+        body: dict[str, Any] = {
+            "type": TYPE_BASE + self.slug,
+            "title": self.title,
+            "title_en": self.title_en,
+            "status": self.status,
+        }
+        if self.detail:
+            body["detail"] = self.detail
+        if self.detail_en:
+            body["detail_en"] = self.detail_en
+        if self.errors:
+            body["errors"] = [dict(error) for error in self.errors]
+        return body
+
+
+class Unauthorised(Problem):
+    """No valid token."""
+
+    status, slug = 401, "unauthorised"
+    title, title_en = "Chưa xác thực", "Not authenticated"
+
+
+class Forbidden(Problem):
+    """A valid token without the right asked for."""
+
+    status, slug = 403, "forbidden"
+    title, title_en = "Không có quyền", "Not allowed"
+
+
+class NotFound(Problem):
+    """No such thing, or none this client may know of."""
+
+    status, slug = 404, "not-found"
+    title, title_en = "Không tìm thấy", "Not found"
+
+
+class Conflict(Problem):
+    """The state of the thing does not allow it."""
+
+    status, slug = 409, "conflict"
+    title, title_en = "Xung đột trạng thái", "Conflict"
+
+
+class TooLarge(Problem):
+    """A body above the limit."""
+
+    status, slug = 413, "body-too-large"
+    title, title_en = "Nội dung quá lớn", "Body too large"
+
+
+class Invalid(Problem):
+    """Well-formed HTTP with content that breaks a rule."""
+
+    status, slug = 422, "invalid-content"
+    title, title_en = "Nội dung không hợp lệ", "Invalid content"
+
+
+class TooManyRequests(Problem):
+    """Above a rate or quota."""
+
+    status, slug = 429, "too-many-requests"
+    title, title_en = "Quá nhiều yêu cầu", "Too many requests"
+
+
+class Upstream(Problem):
+    """A service behind this one failed or did not answer in time."""
+
+    status, slug = 502, "upstream-failed"
+    title, title_en = (
+        "Dịch vụ phía sau không phản hồi",
+        "A service behind this one failed",
+    )
+
+
+class NotReady(Problem):
+    """Temporarily unable to serve."""
+
+    status, slug = 503, "not-ready"
+    title, title_en = "Tạm thời chưa sẵn sàng", "Temporarily not ready"
+
+
+def describe(error: Exception | None) -> str:
+    """An error for operators: its kind and place, without values that may be personal."""
+    if error is None:
+        return "unknown"
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = (
+        f" at {trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace else ""
+    )
+    return f"{type(error).__qualname__}{where}"

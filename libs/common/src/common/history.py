@@ -1,0 +1,55 @@
+"""Missed events asked from the producer's service."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+import httpx
+import structlog
+
+log = structlog.get_logger()
+
+
+class HttpHistory:
+    """History over the producers' ``/internal/events``.
+
+    Args:
+        urls: base URL of each producer's service.
+        http: the client.
+        headers: yields the Authorization header of this service.
+    """
+
+    def __init__(
+        self,
+        urls: Mapping[str, str],
+        http: httpx.AsyncClient,
+        headers: Callable[[], Awaitable[dict[str, str]]],
+    ) -> None:
+        self._urls = urls
+        self._http = http
+        self._headers = headers
+
+    async def events(
+        self, producer: str, epoch: int, aggregate: str, first: int, last: int
+    ) -> list[bytes]:
+        """As ``common.parking.History`` says; empty while the producer cannot be asked."""
+        base = self._urls.get(producer)
+        if base is None:
+            log.warning("no address to ask for missed events", producer=producer)
+            return []
+        try:
+            answer = await self._http.get(
+                f"{base.rstrip('/')}/internal/events",
+                params={
+                    "aggregate": aggregate,
+                    "epoch": epoch,
+                    "first": first,
+                    "last": last,
+                },
+                headers=await self._headers(),
+            )
+            answer.raise_for_status()
+        except httpx.HTTPError as error:
+            log.warning(
+                "missed events not to be had now", producer=producer, error=repr(error)
+            )
+            return []
+        return [line for line in answer.content.split(b"\n") if line]

@@ -1,0 +1,76 @@
+"""Calls to other services and partners: httpx over the aiohttp transport, with limits."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+_MOST_RETRY_AFTER_SECONDS = 3600.0
+# Below the five seconds after which many servers close: a request on a connection that is being
+# closed ends in an unknown outcome.
+_KEEP_ALIVE_SECONDS = 4.0
+
+
+@asynccontextmanager
+async def http_client(
+    *,
+    base_url: str = "",
+    timeout: float = 20.0,
+    connect_timeout: float = 5.0,
+    connections: int = 20,
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client whose connections are kept and limited.
+
+    Args:
+        base_url: prefix of relative addresses.
+        timeout: seconds to wait for the answer.
+        connect_timeout: seconds to wait for a connection.
+        connections: how many may be open at the same time.
+    """
+
+    def session() -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=connections, keepalive_timeout=_KEEP_ALIVE_SECONDS
+            ),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+    async with httpx.AsyncClient(
+        base_url=base_url,
+        transport=AiohttpTransport(client=session),
+        timeout=httpx.Timeout(timeout, connect=connect_timeout),
+        trust_env=False,
+    ) as client:
+        yield client
+
+
+def never_sent(error: Exception) -> bool:
+    """Whether a call failed before anything of it can have reached the other side.
+
+    The transport maps a refused connection and one that broke after sending to the same httpx
+    class; only the aiohttp error behind it tells them apart.
+    """
+    return isinstance(error.__cause__, aiohttp.ClientConnectorError) or isinstance(
+        error, httpx.UnsupportedProtocol | httpx.PoolTimeout
+    )
+
+
+def retry_after(response: httpx.Response) -> float | None:
+    """Seconds that ``Retry-After`` asks for, as a number or a date; at most an hour."""
+    value = response.headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+        except (TypeError, ValueError):
+            return None
+    return min(max(seconds, 0.0), _MOST_RETRY_AFTER_SECONDS)

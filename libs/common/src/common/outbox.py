@@ -1,0 +1,278 @@
+"""Events leave by the outbox: written with the state they tell of, published afterwards.
+
+A stream is (producer, epoch, aggregate). Its number is raised in ``outbox_stream`` by the writing
+transaction, whose row lock makes the order of commits the order of numbers. The event itself goes
+to ``event_log`` at once, where consumers can ask for it later; ``outbox`` holds the pointers that
+are still to be published. Several relays share the work by locking parts (hash of the aggregate),
+so that one stream is never published by two at the same time.
+"""
+
+import asyncio
+from binascii import crc32
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from common.contracts.base import Event
+from common.database import Database
+from common.envelope import Draft, Received, encode
+from common.identifiers import new_id
+from common.telemetry import current_traceparent, traceparent_after
+from common.transport.base import Message, Transport, TransportDown
+
+PARTS = 16
+WINDOW = 500
+_IDLE_LEAST, _IDLE_MOST = 0.05, 1.0
+_TROUBLE_LEAST, _TROUBLE_MOST = 0.2, 5.0
+
+log = structlog.get_logger()
+
+
+@dataclass
+class Unit:
+    """One transaction: what is read and written, and the events it will tell."""
+
+    connection: AsyncConnection
+    drafts: list[Draft] = field(default_factory=list)
+
+    def tell(
+        self,
+        event: Event,
+        *,
+        aggregate: str,
+        agency: str,
+        subject: str | None = None,
+        cause: Received | None = None,
+    ) -> None:
+        """Tell an event if and when this transaction commits.
+
+        Args:
+            event: the fact.
+            aggregate: whose stream it belongs to, such as a dossier code.
+            agency: the agency it concerns (part of the CloudEvents source).
+            subject: the CloudEvents subject.
+            cause: the event that led to it.
+        """
+        identifier = new_id()
+        self.drafts.append(
+            Draft(
+                id=identifier,
+                event=event,
+                aggregate=aggregate,
+                agency=agency,
+                subject=subject,
+                traceparent=traceparent_after(cause)
+                if cause
+                else current_traceparent(),
+                correlation=cause.correlation if cause else str(identifier),
+                causation=str(cause.id) if cause else None,
+            )
+        )
+
+
+_RAISE_STREAMS = text(
+    """
+    INSERT INTO outbox_stream AS s (stream, sequence)
+    SELECT stream, events FROM unnest(CAST(:streams AS text[]), CAST(:events AS bigint[]))
+        AS added (stream, events)
+    ORDER BY stream
+    ON CONFLICT (stream) DO UPDATE SET sequence = s.sequence + excluded.sequence
+    RETURNING stream, sequence, (SELECT epoch FROM outbox_epoch)
+    """
+)
+_EPOCH = text("SELECT epoch FROM outbox_epoch")
+_WRITE = text(
+    """
+    WITH added AS (
+        SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:types AS text[]), CAST(:streams AS text[]),
+            CAST(:sequences AS bigint[]), CAST(:bodies AS bytea[]), CAST(:parts AS smallint[]))
+            WITH ORDINALITY AS given (event_id, type, stream, sequence, body, part, place)
+    ), logged AS (
+        INSERT INTO event_log (event_id, type, stream, sequence, body)
+        SELECT event_id, type, stream, sequence, body FROM added
+    )
+    INSERT INTO outbox (part, event_id) SELECT part, event_id FROM added ORDER BY place
+    """
+)
+
+
+class Outbox:
+    """Writes events for one service and publishes them.
+
+    Args:
+        database: the service's own.
+        producer: the service's name.
+    """
+
+    def __init__(self, database: Database, producer: str) -> None:
+        self._database = database
+        self._producer = producer
+        self._written = asyncio.Event()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Unit]:
+        """A transaction whose events are written with it; the relay is woken by the commit."""
+        async with self._database.transaction() as connection:
+            unit = Unit(connection)
+            yield unit
+            await self._write(unit)
+        if unit.drafts:
+            self._written.set()
+
+    async def _write(self, unit: Unit) -> None:
+        if not unit.drafts:
+            return
+        ordered = Counter(
+            draft.aggregate for draft in unit.drafts if draft.event.ORDERED
+        )
+        next_number: dict[str, int] = {}
+        epoch = 1
+        if ordered:
+            streams = sorted(ordered)
+            raised = await unit.connection.execute(
+                _RAISE_STREAMS,
+                {"streams": streams, "events": [ordered[s] for s in streams]},
+            )
+            for stream, last, epoch in raised:  # noqa: B007 - the same epoch in every row
+                next_number[stream] = last - ordered[stream] + 1
+        columns: dict[str, list[Any]] = {
+            name: []
+            for name in ("ids", "types", "streams", "sequences", "bodies", "parts")
+        }
+        for draft in unit.drafts:
+            sequence = None
+            if draft.event.ORDERED:
+                sequence = next_number[draft.aggregate]
+                next_number[draft.aggregate] += 1
+            columns["ids"].append(draft.id)
+            columns["types"].append(draft.event.TYPE)
+            columns["streams"].append(draft.aggregate if sequence else None)
+            columns["sequences"].append(sequence)
+            columns["bodies"].append(
+                encode(draft, producer=self._producer, epoch=epoch, sequence=sequence)
+            )
+            columns["parts"].append(crc32(draft.aggregate.encode()) % PARTS)
+        await unit.connection.execute(_WRITE, columns)
+
+    async def relay(self, transport: Transport) -> None:
+        """Publish without end. Any number of relays may run, in any number of processes."""
+        idle, trouble = _IDLE_LEAST, _TROUBLE_LEAST
+        while True:
+            self._written.clear()
+            try:
+                published = await self.publish_once(transport)
+            except Exception as error:
+                log.warning("relay interrupted", error=repr(error))
+                await asyncio.sleep(trouble)
+                trouble = min(trouble * 2, _TROUBLE_MOST)
+                continue
+            trouble = _TROUBLE_LEAST
+            if published:
+                idle = _IDLE_LEAST
+                continue
+            try:
+                async with asyncio.timeout(idle):
+                    await self._written.wait()
+            except TimeoutError:
+                idle = min(idle * 2, _IDLE_MOST)
+
+    async def publish_once(self, transport: Transport) -> int:
+        """Publish one window; how many events became safe."""
+        async with self._database.transaction() as connection:
+            parts = (
+                (await connection.execute(_LOCK_PARTS, {"parts": PARTS}))
+                .scalars()
+                .all()
+            )
+            if not parts:
+                return 0
+            # A statement of its own: its snapshot sees what was committed before the locks.
+            rows = (
+                await connection.execute(_TAKE, {"parts": parts, "window": WINDOW})
+            ).all()
+            if not rows:
+                return 0
+            messages = [Message(row.type, str(row.event_id), row.body) for row in rows]
+            try:
+                safe = await transport.publish(messages)
+            except TransportDown as error:
+                log.warning("transport down", error=str(error))
+                safe = [False] * len(rows)
+            done = _leading(rows, safe)
+            if done:
+                await connection.execute(_REMOVE, {"ids": done})
+        if len(done) < len(rows):
+            await asyncio.sleep(_TROUBLE_LEAST)
+        return len(done)
+
+
+_LOCK_PARTS = text(
+    """
+    WITH mine AS (
+        SELECT part FROM outbox_part
+        WHERE EXISTS (SELECT FROM outbox WHERE outbox.part = outbox_part.part)
+        ORDER BY served_at LIMIT :parts
+        FOR UPDATE SKIP LOCKED
+    )
+    UPDATE outbox_part SET served_at = clock_timestamp() FROM mine
+    WHERE outbox_part.part = mine.part RETURNING outbox_part.part
+    """
+)
+_TAKE = text(
+    """
+    SELECT waiting.id, waiting.part, event_log.event_id, event_log.type, event_log.stream,
+           event_log.body
+    FROM (SELECT id, part, event_id FROM outbox WHERE part = ANY(CAST(:parts AS smallint[]))
+          ORDER BY id LIMIT :window) AS waiting
+    JOIN event_log USING (event_id)
+    ORDER BY waiting.id
+    """
+)
+_REMOVE = text("DELETE FROM outbox WHERE id = ANY(CAST(:ids AS bigint[]))")
+
+
+def _leading(rows: Sequence[Any], safe: Sequence[bool]) -> list[int]:
+    """The rows that may go: of each stream those before its first one that is not safe."""
+    stopped: set[str] = set()
+    done: list[int] = []
+    for row, ok in zip(rows, safe, strict=True):
+        if row.stream is None:
+            if ok:
+                done.append(row.id)
+        elif ok and row.stream not in stopped:
+            done.append(row.id)
+        else:
+            stopped.add(row.stream)
+    return done
+
+
+_HISTORY = text(
+    """
+    SELECT body FROM event_log
+    WHERE stream = :stream AND sequence BETWEEN :first AND :last
+    ORDER BY sequence LIMIT :window
+    """
+)
+
+
+async def history(
+    database: Database, aggregate: str, epoch: int, first: int, last: int
+) -> list[bytes]:
+    """Events of one stream from the log, in order; what retention has dropped is left out.
+
+    An epoch that is not the producer's current one yields nothing: its numbers mean other events.
+    """
+    async with database.reading() as connection:
+        if (await connection.execute(_EPOCH)).scalar_one() != epoch:
+            return []
+        found = await connection.execute(
+            _HISTORY,
+            {"stream": aggregate, "first": first, "last": last, "window": WINDOW},
+        )
+        return list(found.scalars())

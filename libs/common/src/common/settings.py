@@ -1,0 +1,150 @@
+"""Settings, small classes per concern; a service composes those it needs.
+
+A service's class inherits the concerns and sets its prefix::
+
+    class Settings(DatabaseSettings, TransportSettings):
+        model_config = service_config("DOSSIER_")
+
+Every value can also come from a file of the same name (lower or upper case) in the folder that
+``LIENTHONG_SECRETS_DIR`` names, so that secrets need not stand in the environment.
+"""
+
+import os
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+S = TypeVar("S", bound=BaseSettings)
+
+SECRETS_DIR = "LIENTHONG_SECRETS_DIR"
+
+
+class SettingsError(Exception):
+    """A setting is missing or malformed; the message names each, never its value."""
+
+
+def service_config(prefix: str) -> SettingsConfigDict:
+    """The configuration of a service's settings class."""
+    return SettingsConfigDict(
+        env_prefix=prefix,
+        secrets_dir=os.environ.get(SECRETS_DIR),
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+
+def load(kind: type[S]) -> S:
+    """Read a settings class from the environment and secret files.
+
+    Raises:
+        SettingsError: with one line for each missing or malformed setting.
+    """
+    try:
+        return kind()
+    except ValidationError as error:
+        prefix = kind.model_config.get("env_prefix", "")
+        lines = [
+            f"{prefix}{'_'.join(str(part) for part in fault['loc'])}".upper()
+            + f": {fault['msg']}"
+            for fault in error.errors(include_input=False, include_url=False)
+        ]
+        raise SettingsError(
+            "settings are not usable:\n  " + "\n  ".join(lines)
+        ) from None
+
+
+class DatabaseSettings(BaseSettings):
+    """The service's own database."""
+
+    database_url: SecretStr
+    """``postgresql+asyncpg://role:password@host:port/database``"""
+    database_pool: int = Field(default=8, ge=1, le=100)
+
+
+class TransportSettings(BaseSettings):
+    """The broker."""
+
+    amqp_url: SecretStr | None = None
+    """``amqps://user:password@host:port/vhost``; several hosts of a cluster, comma-separated."""
+
+
+class HistorySettings(BaseSettings):
+    """Where to ask producers for events that went missing on the way."""
+
+    history_urls: dict[str, str] = {}
+    """Base URL of each producer's service, by its name (JSON)."""
+
+
+class SealingSettings(BaseSettings):
+    """Keys of the personal fields; only services that need them get any."""
+
+    sealing_keys: dict[str, SecretStr] = {}
+    """Key id → 32 bytes in base64 (JSON)."""
+    sealing_key: str | None = None
+    """Id of the key that seals from now on."""
+
+
+class TokenSettings(BaseSettings):
+    """How access tokens are checked."""
+
+    token_issuer: str = "urn:lienthong:gateway"
+    token_audience: str = "urn:lienthong:backbone"
+    token_keys_url: str | None = None
+    """JWKS of the issuer."""
+
+
+class ClientSettings(BaseSettings):
+    """How this service gets tokens of its own for calls to other services."""
+
+    client_id: str | None = None
+    client_secret: SecretStr | None = None
+    token_url: str | None = None
+
+
+class BlobSettings(BaseSettings):
+    """The file store that services share."""
+
+    blobs_url: str
+    """``file:///folder`` or ``s3://bucket/prefix`` (credentials from the environment)."""
+
+
+class TelemetrySettings(BaseSettings):
+    """Logs, traces and measurements."""
+
+    log_level: str = "INFO"
+    otlp_url: str | None = None
+    """OTLP/HTTP endpoint for traces; none are sent without it."""
+    trace_share: float = Field(default=0.01, ge=0, le=1)
+    usage_seconds: float = Field(default=60.0, gt=0)
+    """Interval of usage measurements, in seconds."""
+
+
+class ServerSettings(BaseSettings):
+    """The HTTP side."""
+
+    host: str = "0.0.0.0"  # noqa: S104 - a container's port is opened by its Service
+    port: int = Field(default=8000, ge=0, le=65535)
+    body_limit: int = Field(default=1024 * 1024, ge=1024)
+    """Largest request body in bytes, where a route does not set its own."""
+    shutdown_seconds: float = Field(default=25.0, gt=0)
+
+
+class ServiceSettings(
+    DatabaseSettings,
+    TransportSettings,
+    HistorySettings,
+    SealingSettings,
+    TokenSettings,
+    ClientSettings,
+    TelemetrySettings,
+    ServerSettings,
+):
+    """What every service has."""
+
+
+def secret_file(path: Path) -> SecretStr:
+    """A secret from a mounted file, without its trailing newline."""
+    return SecretStr(path.read_text("utf-8").rstrip("\n"))

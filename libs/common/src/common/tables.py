@@ -1,0 +1,137 @@
+"""The tables that messaging and delivery need, for the services' own migrations to create.
+
+Frozen once released: a change comes as a further function that later migrations call.
+"""
+
+from typing import Any
+
+MESSAGING_1 = """
+CREATE TABLE outbox_epoch (
+    epoch integer NOT NULL DEFAULT 1,
+    one boolean PRIMARY KEY DEFAULT true CHECK (one)
+);
+INSERT INTO outbox_epoch DEFAULT VALUES;
+
+CREATE TABLE outbox_stream (
+    stream text PRIMARY KEY,
+    sequence bigint NOT NULL
+) WITH (fillfactor = 80);
+
+CREATE TABLE outbox_part (
+    part smallint PRIMARY KEY,
+    served_at timestamptz NOT NULL DEFAULT now()
+) WITH (fillfactor = 50, autovacuum_vacuum_threshold = 50, autovacuum_vacuum_scale_factor = 0);
+INSERT INTO outbox_part (part) SELECT generate_series(0, 15);
+
+CREATE TABLE event_log (
+    event_id uuid NOT NULL,
+    type text NOT NULL,
+    stream text,
+    sequence bigint,
+    body bytea NOT NULL,
+    PRIMARY KEY (event_id)
+) PARTITION BY RANGE (event_id);
+CREATE TABLE event_log_other PARTITION OF event_log DEFAULT;
+CREATE INDEX event_log_stream ON event_log (stream, sequence) WHERE stream IS NOT NULL;
+
+CREATE TABLE outbox (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    part smallint NOT NULL,
+    event_id uuid NOT NULL,
+    written_at timestamptz NOT NULL DEFAULT now()
+) WITH (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0,
+        autovacuum_vacuum_cost_delay = 0);
+CREATE INDEX outbox_by_part ON outbox (part, id);
+
+CREATE TABLE position (
+    consumer text NOT NULL,
+    stream text NOT NULL,
+    last bigint NOT NULL,
+    PRIMARY KEY (consumer, stream)
+) WITH (fillfactor = 80);
+
+CREATE TABLE inbox (
+    consumer text NOT NULL,
+    event_id uuid NOT NULL,
+    PRIMARY KEY (event_id, consumer)
+) PARTITION BY RANGE (event_id);
+CREATE TABLE inbox_other PARTITION OF inbox DEFAULT;
+
+CREATE TABLE parked (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    consumer text NOT NULL,
+    stream text,
+    sequence bigint,
+    event_id uuid,
+    type text,
+    body bytea NOT NULL,
+    reason text NOT NULL CHECK (reason IN ('early', 'failed', 'undecodable')),
+    error text,
+    attempts integer NOT NULL DEFAULT 0,
+    parked_at timestamptz NOT NULL DEFAULT now(),
+    next_at timestamptz
+);
+CREATE UNIQUE INDEX parked_in_stream ON parked (consumer, stream, sequence)
+    WHERE stream IS NOT NULL;
+CREATE UNIQUE INDEX parked_alone ON parked (consumer, event_id)
+    WHERE stream IS NULL AND event_id IS NOT NULL;
+CREATE INDEX parked_due ON parked (consumer, next_at) WHERE next_at IS NOT NULL;
+"""
+
+DELIVERY_1 = """
+CREATE TABLE delivery_agency (
+    partner text NOT NULL,
+    lane text NOT NULL,
+    agency text NOT NULL,
+    served_at timestamptz NOT NULL DEFAULT '-infinity',
+    PRIMARY KEY (partner, lane, agency)
+) WITH (fillfactor = 50);
+
+CREATE TABLE delivery_worker (
+    worker uuid PRIMARY KEY,
+    seen_at timestamptz NOT NULL DEFAULT now()
+) WITH (fillfactor = 50);
+
+CREATE TABLE delivery (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    partner text NOT NULL,
+    lane text NOT NULL DEFAULT 'live',
+    agency text NOT NULL,
+    subject text NOT NULL,
+    kind text NOT NULL,
+    key text NOT NULL,
+    version bigint NOT NULL DEFAULT 1,
+    body bytea NOT NULL,
+    traceparent text,
+    state text NOT NULL DEFAULT 'due' CHECK (state IN ('due', 'sending', 'unknown', 'held')),
+    attempts integer NOT NULL DEFAULT 0,
+    next_at timestamptz NOT NULL DEFAULT now(),
+    worker uuid,
+    sent_version bigint,
+    maybe_doubled boolean NOT NULL DEFAULT false,
+    error text,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (partner, kind, key)
+) WITH (fillfactor = 80, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.02,
+        autovacuum_vacuum_cost_delay = 0);
+CREATE INDEX delivery_due ON delivery (partner, lane, agency, id)
+    WHERE state IN ('due', 'unknown');
+CREATE INDEX delivery_subject ON delivery (partner, subject, id);
+CREATE INDEX delivery_sending ON delivery (worker) WHERE state = 'sending';
+"""
+
+
+def create_messaging(op: Any) -> None:
+    """Outbox, event log, positions, inbox and parking."""
+    _execute(op, MESSAGING_1)
+
+
+def create_delivery(op: Any) -> None:
+    """Durable calls to partners."""
+    _execute(op, DELIVERY_1)
+
+
+def _execute(op: Any, script: str) -> None:
+    for statement in script.split(";\n"):
+        if statement.strip():
+            op.execute(statement)

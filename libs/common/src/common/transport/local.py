@@ -1,0 +1,112 @@
+"""The transport within one process: single node, not highly available.
+
+A message is safe when every consumer it is meant for has finished with it; until then it stays in
+the producer's outbox. So nothing is kept in memory that is not also in a database, and a process
+that ends in the middle publishes again when it comes back.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from common.transport.base import Check, Handler, Message, Queue, TransportDown
+
+_PATIENCE_SECONDS = 30.0
+_RETRY_SECONDS = 0.2
+
+log = structlog.get_logger()
+
+
+@dataclass(eq=False)
+class _Consumer:
+    queue: Queue
+    handler: Handler
+    check: Check
+    batch: int
+    one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
+    stopped: bool = False
+
+    async def take(self, messages: Sequence[Message]) -> bool:
+        """Hand the messages over, a batch at a time, again and again until done or stopped."""
+        async with self.one_at_a_time:
+            for start in range(0, len(messages), self.batch):
+                bodies = [
+                    message.body for message in messages[start : start + self.batch]
+                ]
+                while True:
+                    if self.stopped:
+                        return False
+                    try:
+                        await self.handler(bodies)
+                        break
+                    except Exception as error:
+                        log.warning(
+                            "batch not taken", queue=self.queue.name, error=repr(error)
+                        )
+                        await asyncio.sleep(_RETRY_SECONDS)
+        return True
+
+
+class LocalTransport:
+    """Shared by all services of the process."""
+
+    def __init__(self) -> None:
+        self._consumers: dict[str, _Consumer] = {}
+        self._closed = False
+
+    async def start(self) -> None:
+        """Nothing to connect to."""
+
+    async def publish(self, messages: Sequence[Message]) -> list[bool]:
+        """Hand every message to all who want it and wait until they have finished."""
+        if self._closed:
+            raise TransportDown("closed")
+        safe = [True] * len(messages)
+
+        async def hand_over(consumer: _Consumer) -> None:
+            wanted = [
+                place
+                for place, message in enumerate(messages)
+                if consumer.queue.wants(message.routing_key)
+            ]
+            if not wanted:
+                return
+            done = False
+            try:
+                async with asyncio.timeout(_PATIENCE_SECONDS):
+                    done = await consumer.take([messages[place] for place in wanted])
+            except TimeoutError:
+                log.warning("consumer too slow", queue=consumer.queue.name)
+            if not done:
+                for place in wanted:
+                    safe[place] = False
+
+        await asyncio.gather(
+            *(hand_over(consumer) for consumer in self._consumers.values())
+        )
+        return safe
+
+    def consume(
+        self, queue: Queue, handler: Handler, *, check: Check, batch: int
+    ) -> None:
+        """Register a consumer; a second one of the same queue takes the place of the first."""
+        self._consumers[queue.name] = _Consumer(queue, handler, check, batch)
+
+    async def ready(self) -> None:
+        """Ready until closed."""
+        if self._closed:
+            raise TransportDown("closed")
+
+    async def stop_consuming(self) -> None:
+        """Stop at the next batch of each consumer."""
+        for consumer in self._consumers.values():
+            consumer.stopped = True
+        for consumer in self._consumers.values():
+            async with consumer.one_at_a_time:
+                pass
+
+    async def close(self) -> None:
+        """Publish nothing more."""
+        self._closed = True
