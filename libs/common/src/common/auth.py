@@ -23,9 +23,7 @@ _LEEWAY_SECONDS = 30
 _KEYS_FRESH_SECONDS = 300.0
 _MOST_CACHED = 2000
 
-_bearer = HTTPBearer(
-    auto_error=False, description="Access token of the gateway (OAuth 2)"
-)
+_bearer = HTTPBearer(auto_error=False, description="Access token of the gateway (OAuth 2)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +65,10 @@ class TokenKeys:
         if key_id in self._keys and fresh:
             return self._keys[key_id]
         async with self._lock:
-            if time.monotonic() - self._fetched_at > (
-                2.0 if key_id not in self._keys else 30.0
-            ):
+            if time.monotonic() - self._fetched_at > (2.0 if key_id not in self._keys else 30.0):
                 await self._refresh(known=key_id in self._keys)
         if key_id not in self._keys:
-            raise Unauthorised(
-                "Khóa ký của token không được biết", "Unknown signing key"
-            )
+            raise Unauthorised("Khóa ký của token không được biết", "Unknown signing key")
         return self._keys[key_id]
 
     async def _refresh(self, *, known: bool) -> None:
@@ -205,9 +199,7 @@ class OwnToken:
         async with self._lock:
             if time.monotonic() > self._until:
                 secret = self._settings.client_secret
-                if not (
-                    self._settings.token_url and self._settings.client_id and secret
-                ):
+                if not (self._settings.token_url and self._settings.client_id and secret):
                     return {}
                 answer = await self._http.post(
                     self._settings.token_url,

@@ -63,9 +63,7 @@ class GroupCommit(Generic[Entry, Answer]):
                 batch = [self._waiting.popleft() for _ in range(size)]
                 await self._write_batch(batch)
 
-    async def _write_batch(
-        self, batch: list[tuple[Entry, asyncio.Future[Answer]]]
-    ) -> None:
+    async def _write_batch(self, batch: list[tuple[Entry, asyncio.Future[Answer]]]) -> None:
         try:
             answers = await self._write([entry for entry, _ in batch])
         except Exception as error:

@@ -36,9 +36,7 @@ class Blobs:
                 Path(parts.path).mkdir(parents=True, exist_ok=True)
                 self._store = LocalStore(parts.path, mkdir=True)
             case "s3":
-                self._store = S3Store(
-                    parts.netloc, prefix=parts.path.strip("/") or None
-                )
+                self._store = S3Store(parts.netloc, prefix=parts.path.strip("/") or None)
             case other:
                 raise ValueError(f"unknown file store {other!r}: use file:// or s3://")
 

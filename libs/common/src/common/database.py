@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from importlib import resources
+from itertools import pairwise
 from typing import Any
 
 from alembic import command
@@ -71,9 +72,7 @@ async def migrate(database: Database, package: str) -> None:
     queueing up behind, or holding up, the services that run.
     """
     config = Config()
-    config.set_main_option(
-        "script_location", str(resources.files(package) / "migrations")
-    )
+    config.set_main_option("script_location", str(resources.files(package) / "migrations"))
     config.set_main_option("path_separator", "os")
 
     def upgrade(connection: Connection) -> None:
@@ -98,9 +97,7 @@ def run_migrations(context: Any) -> None:
 async def ensure_partitions(database: Database) -> None:
     """Create the monthly partitions of this month and the next ones, where they are missing."""
     async with database.engine.begin() as connection:
-        await connection.execute(
-            text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
-        )
+        await connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
         for table in PARTITIONED:
             for start, end in _months(datetime.now(UTC), _MONTHS_AHEAD):
                 await connection.execute(
@@ -117,7 +114,7 @@ def _months(now: datetime, ahead: int) -> list[tuple[datetime, datetime]]:
         datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC)
         for month in range(first, first + ahead + 2)
     ]
-    return list(zip(starts, starts[1:], strict=False))
+    return list(pairwise(starts))
 
 
 def database_is_away(error: Exception) -> bool:

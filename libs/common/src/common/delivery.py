@@ -172,9 +172,7 @@ _QUEUE = text(
 )
 
 
-async def queue(
-    connection: AsyncConnection, partner: str, items: Sequence[Item]
-) -> None:
+async def queue(connection: AsyncConnection, partner: str, items: Sequence[Item]) -> None:
     """Queue items in the caller's transaction.
 
     An older version that still waits is replaced in its place. Of several items with one kind and
@@ -371,9 +369,7 @@ class Deliverer:
                 continue
             free = (1 if self._breaker.open else self._partner.parallel) - len(running)
             if free <= 0:
-                _, running = await asyncio.wait(
-                    running, return_when=asyncio.FIRST_COMPLETED
-                )
+                _, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 continue
             self._queued.clear()
             try:
@@ -449,20 +445,14 @@ class Deliverer:
                 f"{self._partner.name} {'ask' if ask else 'send'}",
                 [item.traceparent for item in items],
             ):
-                outcomes = await (self._partner.ask if ask else self._partner.send)(
-                    items
-                )
+                outcomes = await (self._partner.ask if ask else self._partner.send)(items)
         except Exception as error:
-            log.error(
-                "adapter failed", partner=self._partner.name, error=describe(error)
-            )
+            log.error("adapter failed", partner=self._partner.name, error=describe(error))
             outcomes = [Outcome(Result.UNKNOWN, describe(error))] * len(items)
         self._breaker.record(failed=any(outcome.partner_down for outcome in outcomes))
         if pause := max((outcome.pause or 0 for outcome in outcomes), default=0):
             self._breaker.hold(pause)
-        whole = [
-            i for i, o in zip(items, outcomes, strict=True) if o.result is Result.WHOLE
-        ]
+        whole = [i for i, o in zip(items, outcomes, strict=True) if o.result is Result.WHOLE]
         if len(whole) > 1:
             half = len(whole) // 2
             await self._call(whole[:half], ask=ask)
@@ -479,9 +469,7 @@ class Deliverer:
         """Write what became of a call; kept in hand until the database takes it."""
         if not outcomes:
             return
-        rows = sorted(
-            _settlement(item, outcome, self._partner) for item, outcome in outcomes
-        )
+        rows = sorted(_settlement(item, outcome, self._partner) for item, outcome in outcomes)
         columns = dict(
             zip(
                 ("ids", "states", "waits", "attempts", "doubled", "errors"),
@@ -492,9 +480,7 @@ class Deliverer:
         while True:
             try:
                 async with self._database.transaction() as connection:
-                    await connection.execute(
-                        _SETTLE, {**columns, "worker": self._worker}
-                    )
+                    await connection.execute(_SETTLE, {**columns, "worker": self._worker})
                     await self._partner.settled(connection, outcomes)
                 break
             except Exception as error:
@@ -516,9 +502,7 @@ def _settlement(
     """Id, next state, seconds to wait, attempts, maybe doubled from now on, error."""
     free = outcome.pause is not None or outcome.partner_down
     attempts = item.attempts - 1 if free else item.attempts
-    wait = (
-        outcome.pause if outcome.pause is not None else backoff_seconds(item.attempts)
-    )
+    wait = outcome.pause if outcome.pause is not None else backoff_seconds(item.attempts)
     match outcome.result:
         case Result.DONE if item.asking and item.asked_version not in (
             None,

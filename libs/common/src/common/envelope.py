@@ -82,9 +82,7 @@ def encode(draft: Draft, *, producer: str, epoch: int, sequence: int | None) -> 
         members["causationid"] = draft.causation
     if draft.traceparent is not None:
         members["traceparent"] = draft.traceparent
-    members["data"] = orjson.Fragment(
-        draft.event.__pydantic_serializer__.to_json(draft.event)
-    )
+    members["data"] = orjson.Fragment(draft.event.__pydantic_serializer__.to_json(draft.event))
     return orjson.dumps(members)
 
 
@@ -107,10 +105,8 @@ def decode(body: bytes) -> Received:
                 raise MalformedEvent("sequence below 1")
         kind = EVENTS.get(type_)
         event = kind.model_validate(members["data"]) if kind else None
-        if kind and kind.ORDERED != (stream is not None):
-            raise MalformedEvent(
-                "an ordered event without its sequence, or the reverse"
-            )
+        if kind and (stream is not None) != kind.ORDERED:
+            raise MalformedEvent("an ordered event without its sequence, or the reverse")
         return Received(
             id=UUID(members["id"]),
             type=type_,
@@ -131,6 +127,4 @@ def decode(body: bytes) -> Received:
             f"data breaks the schema of its type at: {', '.join(places)}"
         ) from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise MalformedEvent(
-            f"no CloudEvents envelope: {type(error).__name__}"
-        ) from None
+        raise MalformedEvent(f"no CloudEvents envelope: {type(error).__name__}") from None

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 TYPE_BASE = "urn:lienthong:problem:"
 
 
-class Problem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
+class Problem(Exception):
     """A refusal with a stable type; each class is one kind.
 
     Args:
@@ -141,7 +141,5 @@ def describe(error: Exception | None) -> str:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    where = (
-        f" at {trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace else ""
-    )
+    where = f" at {trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace else ""
     return f"{type(error).__qualname__}{where}"

@@ -1,9 +1,12 @@
 """Missed events asked from the producer's service."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from uuid import UUID
 
 import httpx
 import structlog
+
+from common.parking import HistoryAway
 
 log = structlog.get_logger()
 
@@ -48,8 +51,22 @@ class HttpHistory:
             )
             answer.raise_for_status()
         except httpx.HTTPError as error:
-            log.warning(
-                "missed events not to be had now", producer=producer, error=repr(error)
-            )
+            log.warning("missed events not to be had now", producer=producer, error=repr(error))
             return []
+        return [line for line in answer.content.split(b"\n") if line]
+
+    async def log(self, producer: str, types: Sequence[str], after: UUID) -> list[bytes]:
+        """As the protocol says."""
+        base = self._urls.get(producer)
+        if base is None:
+            raise HistoryAway(f"no address of {producer}")
+        try:
+            answer = await self._http.get(
+                f"{base.rstrip('/')}/internal/log",
+                params={"types": list(types), "after": str(after)},
+                headers=await self._headers(),
+            )
+            answer.raise_for_status()
+        except httpx.HTTPError as error:
+            raise HistoryAway(producer) from error
         return [line for line in answer.content.split(b"\n") if line]

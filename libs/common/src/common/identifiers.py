@@ -6,9 +6,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 _VERSION_AND_VARIANT = (0x7 << 76) | (0x2 << 62)
-_RANDOM_BITS = (
-    (1 << 76) - 1 - (0x3 << 62)
-)  # 12 + 62 random bits, without the variant's place
+_RANDOM_BITS = (1 << 76) - 1 - (0x3 << 62)  # 12 + 62 random bits, without the variant's place
 
 
 def new_id() -> UUID:

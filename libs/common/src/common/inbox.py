@@ -155,15 +155,11 @@ class Consumer:
             try:
                 events.append(decode(body))
             except MalformedEvent as error:
-                log.error(
-                    "undecodable event parked", queue=self.queue.name, error=str(error)
-                )
+                log.error("undecodable event parked", queue=self.queue.name, error=str(error))
                 parkings.append(Parking(body, "undecodable", str(error)))
         await self.apply(events, parkings)
 
-    async def apply(
-        self, events: Sequence[Received], parkings: Sequence[Parking] = ()
-    ) -> None:
+    async def apply(self, events: Sequence[Received], parkings: Sequence[Parking] = ()) -> None:
         """Apply events in one transaction, or else one by one, parking those that fail."""
         try:
             await self._transact(events, parkings)
@@ -227,9 +223,7 @@ class Consumer:
         with self._telemetry.batch(self.queue.name, events):
             async with self._outbox.transaction() as unit:
                 fresh = await self._fresh_alone(unit, events)
-                ordered, lasts = await self._next_in_streams(
-                    unit, events, parkings, follow=follow
-                )
+                ordered, lasts = await self._next_in_streams(unit, events, parkings, follow=follow)
                 due = [*fresh, *ordered]
                 known = [event for event in due if event.event is not None]
                 if known:
@@ -246,9 +240,7 @@ class Consumer:
                     await self._park(unit, parkings)
         self._telemetry.consumed(self.queue.name, len(due), len(parkings))
 
-    async def _fresh_alone(
-        self, unit: Unit, events: Sequence[Received]
-    ) -> list[Received]:
+    async def _fresh_alone(self, unit: Unit, events: Sequence[Received]) -> list[Received]:
         """Of the events that stand on their own, those not done before."""
         alone = {event.id: event for event in events if event.stream is None}
         if not alone:
@@ -301,9 +293,7 @@ class Consumer:
             if event.sequence == last[event.stream] + 1:
                 due.append(event)
                 last[event.stream] += 1
-            while successor := _successor(
-                event.stream, last[event.stream] + 1, early, waiting
-            ):
+            while successor := _successor(event.stream, last[event.stream] + 1, early, waiting):
                 due.append(successor)
                 last[event.stream] += 1
         parkings.extend(
@@ -311,9 +301,7 @@ class Consumer:
             for place, event in early.items()
             if place not in waiting
         )
-        return due, {
-            stream: last[stream] for stream in streams if last[stream] > before[stream]
-        }
+        return due, {stream: last[stream] for stream in streams if last[stream] > before[stream]}
 
     async def _park(self, unit: Unit, parkings: Sequence[Parking]) -> None:
         columns: dict[str, Any] = {

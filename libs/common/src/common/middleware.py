@@ -102,9 +102,7 @@ class _Bounded:
         self._too_large = declared.isdecimal() and int(declared) > limit
 
     async def __call__(self) -> Message:
-        message = (
-            await self._receive() if not self._too_large else {"type": "http.request"}
-        )
+        message = await self._receive() if not self._too_large else {"type": "http.request"}
         if message["type"] == "http.request":
             self._left -= len(message.get("body", b""))
             if self._too_large or self._left < 0:

@@ -1,12 +1,13 @@
 """What operators and other services ask of every service: health, counters, event history."""
 
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
 from common.auth import Principal, requires
 from common.errors import NotReady
-from common.outbox import history
+from common.outbox import history, log_page
 
 router = APIRouter()
 
@@ -21,9 +22,7 @@ async def healthz() -> dict[str, str]:
 async def readyz(request: Request) -> dict[str, str]:
     """Ready: started, and database, transport and the service's own conditions hold now."""
     if not request.app.state.ready:
-        raise NotReady(
-            "Dịch vụ đang khởi động hoặc dừng", "The service is starting or stopping"
-        )
+        raise NotReady("Dịch vụ đang khởi động hoặc dừng", "The service is starting or stopping")
     for name, check in request.app.state.checks.items():
         try:
             await check()
@@ -53,7 +52,17 @@ async def events(
     last: Annotated[int, Query(ge=1)],
 ) -> Response:
     """Events of one stream for a consumer that missed them, one JSON document a line."""
-    bodies = await history(
-        request.app.state.core.database, aggregate, epoch, first, last
-    )
+    bodies = await history(request.app.state.core.database, aggregate, epoch, first, last)
+    return Response(b"\n".join(bodies), media_type="application/x-ndjson")
+
+
+@router.get("/internal/log", include_in_schema=False)
+async def log(
+    request: Request,
+    _: Annotated[Principal, requires("events:history")],
+    types: Annotated[list[str], Query(max_length=50)],
+    after: UUID,
+) -> Response:
+    """A page of events for a consumer whose queue was not there yet, one JSON document a line."""
+    bodies = await log_page(request.app.state.core.database, types, after)
     return Response(b"\n".join(bodies), media_type="application/x-ndjson")

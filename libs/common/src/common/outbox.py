@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 import structlog
 from sqlalchemy import text
@@ -67,9 +68,7 @@ class Unit:
                 aggregate=aggregate,
                 agency=agency,
                 subject=subject,
-                traceparent=traceparent_after(cause)
-                if cause
-                else current_traceparent(),
+                traceparent=traceparent_after(cause) if cause else current_traceparent(),
                 correlation=cause.correlation if cause else str(identifier),
                 causation=str(cause.id) if cause else None,
             )
@@ -128,9 +127,7 @@ class Outbox:
     async def _write(self, unit: Unit) -> None:
         if not unit.drafts:
             return
-        ordered = Counter(
-            draft.aggregate for draft in unit.drafts if draft.event.ORDERED
-        )
+        ordered = Counter(draft.aggregate for draft in unit.drafts if draft.event.ORDERED)
         next_number: dict[str, int] = {}
         epoch = 1
         if ordered:
@@ -142,8 +139,7 @@ class Outbox:
             for stream, last, epoch in raised:  # noqa: B007 - the same epoch in every row
                 next_number[stream] = last - ordered[stream] + 1
         columns: dict[str, list[Any]] = {
-            name: []
-            for name in ("ids", "types", "streams", "sequences", "bodies", "parts")
+            name: [] for name in ("ids", "types", "streams", "sequences", "bodies", "parts")
         }
         for draft in unit.drafts:
             sequence = None
@@ -185,17 +181,11 @@ class Outbox:
     async def publish_once(self, transport: Transport) -> int:
         """Publish one window; how many events became safe."""
         async with self._database.transaction() as connection:
-            parts = (
-                (await connection.execute(_LOCK_PARTS, {"parts": PARTS}))
-                .scalars()
-                .all()
-            )
+            parts = (await connection.execute(_LOCK_PARTS, {"parts": PARTS})).scalars().all()
             if not parts:
                 return 0
             # A statement of its own: its snapshot sees what was committed before the locks.
-            rows = (
-                await connection.execute(_TAKE, {"parts": parts, "window": WINDOW})
-            ).all()
+            rows = (await connection.execute(_TAKE, {"parts": parts, "window": WINDOW})).all()
             if not rows:
                 return 0
             messages = [Message(row.type, str(row.event_id), row.body) for row in rows]
@@ -250,6 +240,28 @@ def _leading(rows: Sequence[Any], safe: Sequence[bool]) -> list[int]:
         else:
             stopped.add(row.stream)
     return done
+
+
+_LOG = text(
+    """
+    SELECT event_id, body FROM event_log
+    WHERE event_id > :after AND type LIKE ANY(CAST(:types AS text[]))
+    ORDER BY event_id LIMIT :window
+    """
+)
+
+
+async def log_page(database: Database, types: Sequence[str], after: UUID) -> list[bytes]:
+    """Events of some types (``LIKE`` patterns) that were told after an id, oldest first.
+
+    Ids follow the clock of the writing process, so a transaction that commits late can add an
+    event before the end of a page that was read already: start some time earlier.
+    """
+    async with database.reading() as connection:
+        found = await connection.execute(
+            _LOG, {"types": list(types), "after": after, "window": WINDOW}
+        )
+        return [row.body for row in found]
 
 
 _HISTORY = text(

@@ -1,8 +1,9 @@
 """Second chances for parked events: gaps are closed from the producer, failures tried again."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
+from uuid import UUID
 
 import structlog
 from sqlalchemy import text
@@ -11,7 +12,7 @@ from common.database import Database, database_is_away
 from common.envelope import MalformedEvent, Received, decode
 from common.errors import describe
 from common.inbox import Consumer
-from common.outbox import history
+from common.outbox import history, log_page
 
 _LOOK_SECONDS = 1.0
 _STREAMS_AT_ONCE = 50
@@ -21,6 +22,10 @@ _LONGEST_WAIT_SECONDS = 3600.0
 log = structlog.get_logger()
 
 
+class HistoryAway(Exception):
+    """The producer of missed events cannot be asked now."""
+
+
 class History(Protocol):
     """Where events can be read again after they were published."""
 
@@ -28,6 +33,13 @@ class History(Protocol):
         self, producer: str, epoch: int, aggregate: str, first: int, last: int
     ) -> list[bytes]:
         """Events of a stream, in order, as far as the producer still holds them."""
+
+    async def log(self, producer: str, types: Sequence[str], after: UUID) -> list[bytes]:
+        """A page of all events of some types (``LIKE`` patterns) after an id, oldest first.
+
+        Raises:
+            HistoryAway: the producer cannot be asked now.
+        """
 
 
 _DUE = text(
@@ -58,9 +70,7 @@ _LATER = text(
 class Recovery:
     """Looks after the parked events of one consumer."""
 
-    def __init__(
-        self, consumer: Consumer, database: Database, history: History
-    ) -> None:
+    def __init__(self, consumer: Consumer, database: Database, history: History) -> None:
         self.name = consumer.name
         self._consumer = consumer
         self._database = database
@@ -126,9 +136,7 @@ class Recovery:
                 producer, int(epoch), aggregate, last + 1, rows[0].sequence - 1
             )
             if not bodies:
-                log.warning(
-                    "gap cannot be closed yet", stream_of=producer, missing=last + 1
-                )
+                log.warning("gap cannot be closed yet", stream_of=producer, missing=last + 1)
                 return
         bodies += [row.body for row in rows]
         await self._apply([decode(body) for body in bodies], last)
@@ -144,9 +152,7 @@ class Recovery:
             except Exception as error:
                 if database_is_away(error):
                     raise
-                log.error(
-                    "parked event fails again", type=event.type, error=describe(error)
-                )
+                log.error("parked event fails again", type=event.type, error=describe(error))
                 await self._note(event, describe(error))
                 return
             last = event.sequence
@@ -212,6 +218,11 @@ class DatabaseHistory:
     ) -> list[bytes]:
         """As the protocol says."""
         database = self._databases.get(producer)
-        return (
-            await history(database, aggregate, epoch, first, last) if database else []
-        )
+        return await history(database, aggregate, epoch, first, last) if database else []
+
+    async def log(self, producer: str, types: Sequence[str], after: UUID) -> list[bytes]:
+        """As the protocol says."""
+        database = self._databases.get(producer)
+        if database is None:
+            raise HistoryAway(producer)
+        return await log_page(database, types, after)

@@ -53,9 +53,7 @@ def fields(errors: Any, *, skip: int = 0) -> list[dict[str, str]]:
         told.append(
             {
                 "pointer": "/"
-                + "/".join(
-                    part.replace("~", "~0").replace("/", "~1") for part in place
-                ),
+                + "/".join(part.replace("~", "~0").replace("/", "~1") for part in place),
                 "detail": _VIETNAMESE.get(error["type"], "giá trị không hợp lệ"),
                 "detail_en": error["msg"],
             }

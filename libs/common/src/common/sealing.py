@@ -39,9 +39,7 @@ class KeyRing:
         for key_id, secret in keys.items():
             key = base64.b64decode(secret.get_secret_value(), validate=True)
             if len(key) != _KEY_BYTES or "." in key_id:
-                raise ValueError(
-                    f"sealing key {key_id!r} must be 32 bytes, its id without dots"
-                )
+                raise ValueError(f"sealing key {key_id!r} must be 32 bytes, its id without dots")
             self._ciphers[key_id] = AESGCM(key)
         if current is not None and current not in self._ciphers:
             raise ValueError(f"sealing key {current!r} is not in the ring")
@@ -69,13 +67,9 @@ class KeyRing:
                 raise SealError(f"unknown seal version {version!r}")
             data = base64.urlsafe_b64decode(text)
             cipher = self._ciphers[key_id]
-            plain = cipher.decrypt(
-                data[:_NONCE_BYTES], data[_NONCE_BYTES:], owner.encode()
-            )
+            plain = cipher.decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], owner.encode())
         except KeyError as error:
             raise SealError("sealed with a key that is not in the ring") from error
         except (ValueError, InvalidTag) as error:
-            raise SealError(
-                "the sealed text was changed or belongs to another owner"
-            ) from error
+            raise SealError("the sealed text was changed or belongs to another owner") from error
         return orjson.loads(plain)

@@ -9,7 +9,7 @@ import gc
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -21,6 +21,7 @@ from opentelemetry.sdk.trace import SpanProcessor
 
 from common import operations, problems
 from common.auth import OwnToken, TokenChecker, TokenKeys, keys_over_http
+from common.backfill import Backfill
 from common.contracts.usage import Count, UsageMeasured
 from common.database import Database, ensure_partitions, migrate
 from common.envelope import MalformedEvent, decode
@@ -98,7 +99,7 @@ def create_service(
     routers: Sequence[APIRouter] = (),
     package: str | None = None,
     body_limits: dict[str, int] | None = None,
-    shared: Shared = Shared(),  # noqa: B008 - frozen
+    shared: Shared = Shared(),
 ) -> FastAPI:
     """The service's application; everything is built when it starts, nothing on import.
 
@@ -129,9 +130,7 @@ def create_service(
                 outbox=Outbox(database, name),
                 transport=transport,
                 telemetry=telemetry,
-                tokens=TokenChecker(
-                    settings, shared.token_keys or _keys(settings, http)
-                ),
+                tokens=TokenChecker(settings, shared.token_keys or _keys(settings, http)),
                 own_token=OwnToken(settings, http),
                 http=http,
                 keys=KeyRing(settings.sealing_keys, settings.sealing_key),
@@ -211,30 +210,29 @@ async def _running(core: Core, parts: Parts, shared: Shared) -> AsyncIterator[No
         for subscription in parts.subscriptions
     ]
     check = core.database.check
-    for consumer in core.consumers:
+    backfills = [Backfill(consumer, core.database, history) for consumer in core.consumers]
+    for consumer, backfill in zip(core.consumers, backfills, strict=True):
         core.transport.consume(
             consumer.queue,
             consumer.take,
             check=check,
             batch=consumer.subscription.batch,
+            missing=backfill.missing,
         )
     if core.consumers and isinstance(core.transport, RabbitTransport):
         core.transport.consume_dead(_dead(core.consumers), check=check, batch=50)
-    recoveries = [
-        Recovery(consumer, core.database, history) for consumer in core.consumers
-    ]
+    recoveries = [Recovery(consumer, core.database, history) for consumer in core.consumers]
     usage = _Usage(core)
     workers: dict[str, Worker] = {
         "relay": lambda: core.outbox.relay(core.transport),
         "usage": usage.run,
         "upkeep": lambda: _upkeep(core.database),
-        **{f"recovery {r.name}": r.run for r in recoveries},
+        **{f"recovery {recovery.name}": recovery.run for recovery in recoveries},
+        **{f"backfill {backfill.name}": backfill.run for backfill in backfills},
         **{f"worker {number}": worker for number, worker in enumerate(parts.workers)},
     }
     tasks = [
-        asyncio.create_task(
-            _kept_alive(core.name, name, worker), name=f"{core.name} {name}"
-        )
+        asyncio.create_task(_kept_alive(core.name, name, worker), name=f"{core.name} {name}")
         for name, worker in workers.items()
     ]
     try:
@@ -242,8 +240,7 @@ async def _running(core: Core, parts: Parts, shared: Shared) -> AsyncIterator[No
     finally:
         try:
             async with asyncio.timeout(core.settings.shutdown_seconds):
-                if shared.transport is None:
-                    await core.transport.stop_consuming()
+                await core.transport.stop_consuming(core.name)
                 await usage.tell()
                 while await core.outbox.publish_once(core.transport):
                     pass
@@ -321,14 +318,10 @@ class _Usage:
             interval=self._interval + 1,
             started_at=self._started,
             ended_at=ended,
-            counts=tuple(
-                Count(name=name, value=value) for name, value in sorted(counted.items())
-            ),
+            counts=tuple(Count(name=name, value=value) for name, value in sorted(counted.items())),
         )
         async with self._core.outbox.transaction() as unit:
-            unit.tell(
-                event, aggregate=f"{self._core.name}:{self._boot}", agency="backbone"
-            )
+            unit.tell(event, aggregate=f"{self._core.name}:{self._boot}", agency="backbone")
         self._interval += 1
         self._started = ended
         usage.subtract(counted)

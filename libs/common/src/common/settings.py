@@ -47,13 +47,10 @@ def load(kind: type[S]) -> S:
     except ValidationError as error:
         prefix = kind.model_config.get("env_prefix", "")
         lines = [
-            f"{prefix}{'_'.join(str(part) for part in fault['loc'])}".upper()
-            + f": {fault['msg']}"
+            f"{prefix}{'_'.join(str(part) for part in fault['loc'])}".upper() + f": {fault['msg']}"
             for fault in error.errors(include_input=False, include_url=False)
         ]
-        raise SettingsError(
-            "settings are not usable:\n  " + "\n  ".join(lines)
-        ) from None
+        raise SettingsError("settings are not usable:\n  " + "\n  ".join(lines)) from None
 
 
 class DatabaseSettings(BaseSettings):

@@ -50,6 +50,12 @@ CREATE TABLE position (
     PRIMARY KEY (consumer, stream)
 ) WITH (fillfactor = 80);
 
+CREATE TABLE attachment (
+    consumer text PRIMARY KEY,
+    seen_at timestamptz,
+    missing_since timestamptz
+);
+
 CREATE TABLE inbox (
     consumer text NOT NULL,
     event_id uuid NOT NULL,

@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TextIO
 
 import structlog
 from opentelemetry import trace
@@ -44,7 +45,9 @@ _NEVER_LOGGED = frozenset(
     }
 )
 
-_process_spans: ContextVar[Mapping[Any, str]] = ContextVar("process_spans", default={})
+_process_spans: ContextVar[Mapping[Any, str]] = ContextVar(
+    "process_spans", default=MappingProxyType({})
+)
 
 
 def current_traceparent() -> str | None:
@@ -195,9 +198,7 @@ class Telemetry:
 
         With a single sampled item the span is a child of that item's trace instead.
         """
-        sampled = list(dict.fromkeys(t for t in traceparents if t and _sampled(t)))[
-            :_MOST_LINKS
-        ]
+        sampled = list(dict.fromkeys(t for t in traceparents if t and _sampled(t)))[:_MOST_LINKS]
         if not sampled:
             yield trace.INVALID_SPAN
             return
@@ -219,8 +220,8 @@ class Telemetry:
         self._provider.shutdown()
 
 
-def configure_logging(level: str) -> None:
-    """JSON lines on stdout, one event each, without what must not be logged."""
+def configure_logging(level: str, file: TextIO = sys.stdout) -> None:
+    """JSON lines, one event each, without what must not be logged."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -230,13 +231,11 @@ def configure_logging(level: str) -> None:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(
-            logging.getLevelNamesMapping()[level]
-        ),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stdout),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+        logger_factory=structlog.WriteLoggerFactory(file=file),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(message)s")
+    logging.basicConfig(level=logging.WARNING, stream=file, format="%(message)s")
 
 
 def _withhold(

@@ -34,9 +34,7 @@ def canonical_agency(code: str) -> str:
     if _LEVEL_ONE.match(groups[-1]):
         kept = [group for group in reversed(groups) if not _ZERO.match(group)]
         return ".".join(kept)
-    raise ValueError(
-        "agency code has no level-1 group (a letter and two digits) at either end"
-    )
+    raise ValueError("agency code has no level-1 group (a letter and two digits) at either end")
 
 
 def agency_of_dossier(code: str) -> str:
@@ -50,7 +48,7 @@ def agency_of_dossier(code: str) -> str:
 
 def within(agency: str, subtree: str) -> bool:
     """Whether an agency (new form) is the subtree's root or below it; ``*`` holds all."""
-    return subtree == "*" or agency == subtree or agency.startswith(subtree + ".")
+    return subtree in ("*", agency) or agency.startswith(subtree + ".")
 
 
 AgencyCode = Annotated[
@@ -59,6 +57,4 @@ AgencyCode = Annotated[
     AfterValidator(canonical_agency),
 ]
 DossierCode = Annotated[str, StringConstraints(max_length=60, pattern=DOSSIER_PATTERN)]
-ProcedureCode = Annotated[
-    str, StringConstraints(max_length=45, pattern=PROCEDURE_PATTERN)
-]
+ProcedureCode = Annotated[str, StringConstraints(max_length=45, pattern=PROCEDURE_PATTERN)]

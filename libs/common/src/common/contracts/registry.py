@@ -13,11 +13,7 @@ def _declared() -> dict[str, type[Event]]:
     found: dict[str, type[Event]] = {}
     for module in _MODULES:
         for item in vars(module).values():
-            if (
-                isinstance(item, type)
-                and issubclass(item, Event)
-                and "TYPE" in vars(item)
-            ):
+            if isinstance(item, type) and issubclass(item, Event) and "TYPE" in vars(item):
                 other = found.setdefault(item.TYPE, item)
                 if other is not item:
                     raise TypeError(f"{item.TYPE} is declared twice: {other}, {item}")

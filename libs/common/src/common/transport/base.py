@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
@@ -10,9 +11,8 @@ from typing import Protocol
 @cache
 def topic(pattern: str) -> re.Pattern[str]:
     """A topic pattern (``*`` one word, ``#`` any number) as a regular expression."""
-    words = []
-    for word in pattern.split("."):
-        words.append({"*": r"[^.]+", "#": r".*"}.get(word, re.escape(word)))
+    special = {"*": r"[^.]+", "#": r".*"}
+    words = [special.get(word, re.escape(word)) for word in pattern.split(".")]
     return re.compile("^" + r"\.".join(words).replace(r"\..*", r"(?:\..*)?") + "$")
 
 
@@ -51,6 +51,10 @@ Check = Callable[[], Awaitable[None]]
 """Raises while the consumer cannot work, such as while its database is away."""
 
 
+Missing = Callable[[], AbstractAsyncContextManager[None]]
+"""Entered before a missing queue is made, left when it is bound."""
+
+
 class TransportDown(Exception):
     """The transport cannot be reached now."""
 
@@ -79,18 +83,26 @@ class Transport(Protocol):
         """
 
     def consume(
-        self, queue: Queue, handler: Handler, *, check: Check, batch: int
+        self,
+        queue: Queue,
+        handler: Handler,
+        *,
+        check: Check,
+        batch: int,
+        missing: Missing | None = None,
     ) -> None:
         """From now on hand this queue's messages to the handler, ``batch`` at the most at once.
 
-        ``check`` is asked before the queue is taken up again after the handler failed.
+        ``check`` is asked before the queue is taken up again after the handler failed. A
+        queue that does not exist is made within ``missing``: what was published until then has
+        not reached it.
         """
 
     async def ready(self) -> None:
         """Raise TransportDown unless events can be carried now."""
 
-    async def stop_consuming(self) -> None:
-        """Hand out no more; return when no handler runs."""
+    async def stop_consuming(self, service: str | None = None) -> None:
+        """Hand out no more (of this service's queues, or of any); return when no handler runs."""
 
     async def close(self) -> None:
         """Let go of everything."""

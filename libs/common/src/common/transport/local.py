@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from common.transport.base import Check, Handler, Message, Queue, TransportDown
+from common.transport.base import Check, Handler, Message, Missing, Queue, TransportDown
 
 _PATIENCE_SECONDS = 30.0
 _RETRY_SECONDS = 0.2
@@ -32,9 +32,7 @@ class _Consumer:
         """Hand the messages over, a batch at a time, again and again until done or stopped."""
         async with self.one_at_a_time:
             for start in range(0, len(messages), self.batch):
-                bodies = [
-                    message.body for message in messages[start : start + self.batch]
-                ]
+                bodies = [message.body for message in messages[start : start + self.batch]]
                 while True:
                     if self.stopped:
                         return False
@@ -42,18 +40,25 @@ class _Consumer:
                         await self.handler(bodies)
                         break
                     except Exception as error:
-                        log.warning(
-                            "batch not taken", queue=self.queue.name, error=repr(error)
-                        )
+                        log.warning("batch not taken", queue=self.queue.name, error=repr(error))
                         await asyncio.sleep(_RETRY_SECONDS)
         return True
 
 
 class LocalTransport:
-    """Shared by all services of the process."""
+    """Shared by all services of the process.
 
-    def __init__(self) -> None:
+    Args:
+        opened: False where services are still to register; nothing is published until ``open``,
+            so that no event passes by a consumer that is about to come.
+    """
+
+    def __init__(self, *, opened: bool = True) -> None:
         self._consumers: dict[str, _Consumer] = {}
+        self._closed = not opened
+
+    def open(self) -> None:
+        """All consumers are registered: publish from now on."""
         self._closed = False
 
     async def start(self) -> None:
@@ -62,7 +67,7 @@ class LocalTransport:
     async def publish(self, messages: Sequence[Message]) -> list[bool]:
         """Hand every message to all who want it and wait until they have finished."""
         if self._closed:
-            raise TransportDown("closed")
+            raise TransportDown("not open")
         safe = [True] * len(messages)
 
         async def hand_over(consumer: _Consumer) -> None:
@@ -83,27 +88,39 @@ class LocalTransport:
                 for place in wanted:
                     safe[place] = False
 
-        await asyncio.gather(
-            *(hand_over(consumer) for consumer in self._consumers.values())
-        )
+        await asyncio.gather(*(hand_over(consumer) for consumer in self._consumers.values()))
         return safe
 
     def consume(
-        self, queue: Queue, handler: Handler, *, check: Check, batch: int
+        self,
+        queue: Queue,
+        handler: Handler,
+        *,
+        check: Check,
+        batch: int,
+        missing: Missing | None = None,
     ) -> None:
-        """Register a consumer; a second one of the same queue takes the place of the first."""
+        """Register a consumer; a second one of the same queue takes the place of the first.
+
+        ``missing`` is never entered: queues exist from before the transport is opened.
+        """
         self._consumers[queue.name] = _Consumer(queue, handler, check, batch)
 
     async def ready(self) -> None:
-        """Ready until closed."""
+        """Ready while open."""
         if self._closed:
-            raise TransportDown("closed")
+            raise TransportDown("not open")
 
-    async def stop_consuming(self) -> None:
-        """Stop at the next batch of each consumer."""
-        for consumer in self._consumers.values():
+    async def stop_consuming(self, service: str | None = None) -> None:
+        """Stop at the next batch of each consumer; what is published for it is not safe then."""
+        stopped = [
+            consumer
+            for consumer in self._consumers.values()
+            if service in (None, consumer.queue.service)
+        ]
+        for consumer in stopped:
             consumer.stopped = True
-        for consumer in self._consumers.values():
+        for consumer in stopped:
             async with consumer.one_at_a_time:
                 pass
 

@@ -17,10 +17,11 @@ import aio_pika
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
 from aio_pika.abc import AbstractIncomingMessage as Incoming
+from aio_pika.exceptions import ChannelNotFoundEntity
 from pydantic import SecretStr
 
 from common.envelope import CONTENT_TYPE
-from common.transport.base import Check, Handler, Message, Queue, TransportDown
+from common.transport.base import Check, Handler, Message, Missing, Queue, TransportDown
 
 CONFIRM_SECONDS = 5.0
 DELIVERY_LIMIT = 50
@@ -134,11 +135,7 @@ class RabbitTransport:
 
     async def _open(self) -> AbstractExchange:
         async with self._opening:
-            if (
-                self._exchange is not None
-                and self._channel
-                and not self._channel.is_closed
-            ):
+            if self._exchange is not None and self._channel and not self._channel.is_closed:
                 return self._exchange
             try:
                 async with asyncio.timeout(_CONNECT_SECONDS * 2):
@@ -157,22 +154,24 @@ class RabbitTransport:
             await _quietly(channel.close())
 
     def consume(
-        self, queue: Queue, handler: Handler, *, check: Check, batch: int
+        self,
+        queue: Queue,
+        handler: Handler,
+        *,
+        check: Check,
+        batch: int,
+        missing: Missing | None = None,
     ) -> None:
         """Start a consumer of this queue; the first one also takes the service's dead letters."""
-        consumer = _QueueConsumer(self._consuming, queue, handler, check, batch)
+        consumer = _QueueConsumer(self._consuming, queue, handler, check, batch, missing)
         self._consumers.append(consumer)
-        consumer.task = asyncio.create_task(
-            consumer.run(), name=f"consume {queue.name}"
-        )
+        consumer.task = asyncio.create_task(consumer.run(), name=f"consume {queue.name}")
 
     def consume_dead(self, handler: Handler, *, check: Check, batch: int) -> None:
         """Take what the broker gave up on."""
-        self.consume(
-            Queue(self._service, "dead", ()), handler, check=check, batch=batch
-        )
+        self.consume(Queue(self._service, "dead", ()), handler, check=check, batch=batch)
 
-    async def stop_consuming(self) -> None:
+    async def stop_consuming(self, service: str | None = None) -> None:
         """Finish the running batches; what is buffered stays with the broker."""
         for consumer in self._consumers:
             consumer.stopping.set()
@@ -194,9 +193,16 @@ class _QueueConsumer:
     """Keeps one queue consumed, through lost connections, deleted queues and failing handlers."""
 
     def __init__(
-        self, link: _Link, queue: Queue, handler: Handler, check: Check, batch: int
+        self,
+        link: _Link,
+        queue: Queue,
+        handler: Handler,
+        check: Check,
+        batch: int,
+        missing: Missing | None,
     ) -> None:
         self._link = link
+        self._missing = missing
         self._queue = queue
         self._handler = handler
         self._check = check
@@ -222,9 +228,7 @@ class _QueueConsumer:
                 if (task := asyncio.current_task()) is not None and task.cancelling():
                     raise
             except Exception as error:
-                log.warning(
-                    "consumer pauses", queue=self._queue.name, error=repr(error)
-                )
+                log.warning("consumer pauses", queue=self._queue.name, error=repr(error))
             if not self.stopping.is_set():
                 await asyncio.sleep(backoff * random.uniform(0.5, 1))
                 backoff = min(backoff * 2, _BACKOFF_MOST)
@@ -233,7 +237,11 @@ class _QueueConsumer:
         """Consume until something breaks; the backoff to use after that."""
         await channel.set_qos(prefetch_count=2 * self._batch)
         await _declare_events(channel)
-        queue = await _declare_queue(channel, self._queue)
+        if self._missing and not await self._exists():
+            async with self._missing():
+                queue = await _declare_queue(channel, self._queue)
+        else:
+            queue = await _declare_queue(channel, self._queue)
         arrived: asyncio.Queue[Incoming] = asyncio.Queue()
         tag = await queue.consume(arrived.put)
         underlay: Any = await channel.get_underlay_channel()
@@ -246,6 +254,15 @@ class _QueueConsumer:
             if channel.is_closed or tag not in underlay.consumers:
                 raise TransportDown("the channel was closed or the queue deleted")
         return backoff
+
+    async def _exists(self) -> bool:
+        channel = await (await self._link.connection()).channel()
+        try:
+            await channel.declare_queue(self._queue.name, passive=True)
+        except ChannelNotFoundEntity:
+            return False
+        await channel.close()
+        return True
 
     async def _next_batch(self, arrived: asyncio.Queue[Incoming]) -> list[Incoming]:
         """What has arrived, up to a batch; empty after a while without anything."""
@@ -280,12 +297,8 @@ async def _declare_events(channel: AbstractChannel) -> AbstractExchange:
     )
 
 
-async def _declare_queue(
-    channel: AbstractChannel, queue: Queue
-) -> aio_pika.abc.AbstractQueue:
-    dead = await channel.declare_exchange(
-        "dead", aio_pika.ExchangeType.DIRECT, durable=True
-    )
+async def _declare_queue(channel: AbstractChannel, queue: Queue) -> aio_pika.abc.AbstractQueue:
+    dead = await channel.declare_exchange("dead", aio_pika.ExchangeType.DIRECT, durable=True)
     dead_name = f"{queue.service}.dead"
     dead_queue = await channel.declare_queue(
         dead_name, durable=True, arguments={"x-queue-type": "quorum"}
@@ -301,9 +314,7 @@ async def _declare_queue(
         "x-dead-letter-strategy": "at-least-once",
         "x-overflow": "reject-publish",
     }
-    declared = await channel.declare_queue(
-        queue.name, durable=True, arguments=arguments
-    )
+    declared = await channel.declare_queue(queue.name, durable=True, arguments=arguments)
     for pattern in queue.patterns:
         await declared.bind("events", pattern)
     return declared

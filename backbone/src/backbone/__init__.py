@@ -1,0 +1,1 @@
+"""All services in one process, the demonstration, and the operators' command line."""

@@ -1,0 +1,211 @@
+"""The six services in one process: embedded PostgreSQL, the local transport, one event loop.
+
+Single node, not highly available: for trying out, developing, and small installations' rehearsals.
+"""
+
+import asyncio
+import base64
+import json
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import catalog.main
+import gateway.main
+import metrics_exporter.main
+import national_portal_sync.main
+import signature_connector.main
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+from fastapi import FastAPI
+from opentelemetry.sdk.trace import SpanProcessor
+from pydantic import SecretStr
+
+import dossier.main
+from common.command import server
+from common.database import Database
+from common.parking import DatabaseHistory
+from common.service import Shared
+from common.settings import DatabaseSettings
+from common.transport.local import LocalTransport
+
+MODULES = {
+    "catalog": catalog.main,
+    "dossier": dossier.main,
+    "signature-connector": signature_connector.main,
+    "national-portal-sync": national_portal_sync.main,
+    "metrics-exporter": metrics_exporter.main,
+    "gateway": gateway.main,
+}
+"""In the order in which they start: the door opens last."""
+
+
+def _new_signing_key() -> str:
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+@dataclass(frozen=True)
+class Outside:
+    """Addresses of the outside systems."""
+
+    national_portal: str
+    signing_gateway: str
+    emc: str
+    trust_roots: Path
+    """Certificates that signatures must lead to (PEM)."""
+
+
+@dataclass(frozen=True)
+class Client:
+    """A system that may call the gateway."""
+
+    client_id: str
+    secret: str
+    scopes: tuple[str, ...]
+    agencies: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where everything of one installation is.
+
+    Attributes:
+        databases: each service's database address (``postgresql+asyncpg://…``).
+        ports: each service's HTTP port on 127.0.0.1.
+        amqp_url: the broker; None for the local transport.
+    """
+
+    folder: Path
+    databases: Mapping[str, str]
+    ports: Mapping[str, int]
+    outside: Outside
+    clients: tuple[Client, ...]
+    amqp_url: str | None = None
+    usage_seconds: float = 5.0
+    trace_share: float = 0.0
+    sealing_key: str = field(
+        default_factory=lambda: base64.b64encode(secrets.token_bytes(32)).decode()
+    )
+    pseudonym_key: str = field(default_factory=lambda: secrets.token_hex(32))
+    signing_key: str = field(default_factory=_new_signing_key)
+    service_secret: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+
+    def url(self, service: str) -> str:
+        """Base address of a service."""
+        return f"http://127.0.0.1:{self.ports[service]}"
+
+
+def settings_of(plan: Plan, service: str) -> dict[str, Any]:
+    """A service's settings by name, as its ``Settings`` class takes them."""
+    common: dict[str, Any] = {
+        "database_url": plan.databases[service],
+        "amqp_url": plan.amqp_url,
+        "host": "127.0.0.1",
+        "port": plan.ports[service],
+        "usage_seconds": plan.usage_seconds,
+        "trace_share": plan.trace_share,
+        "token_keys_url": f"{plan.url('gateway')}/.well-known/jwks.json",
+        "token_url": f"{plan.url('gateway')}/oauth/token",
+        "client_id": service,
+        "client_secret": plan.service_secret,
+        "history_urls": {name: plan.url(name) for name in MODULES},
+        "shutdown_seconds": 10.0,
+    }
+    if service in ("gateway", "dossier", "signature-connector", "national-portal-sync"):
+        common |= {"sealing_keys": {"k1": plan.sealing_key}, "sealing_key": "k1"}
+    return common | _OWN[service](plan)
+
+
+def environment_of(plan: Plan, service: str) -> dict[str, str]:
+    """The same settings as the environment of the service's own process."""
+    prefix = service.upper().replace("-", "_") + "_"
+    return {
+        prefix + name.upper(): value if isinstance(value, str) else json.dumps(value, default=str)
+        for name, value in settings_of(plan, service).items()
+        if value is not None
+    }
+
+
+_OWN: dict[str, Any] = {
+    "catalog": lambda _: {},
+    "dossier": lambda _: {},
+    "gateway": lambda plan: {
+        "blobs_url": f"file://{plan.folder / 'blobs'}",
+        "dossier_url": plan.url("dossier"),
+        "catalog_url": plan.url("catalog"),
+        "signature_url": plan.url("signature-connector"),
+        "signing_key": plan.signing_key,
+        "clients": json.dumps([vars(client) for client in (*plan.clients, *_services(plan))]),
+    },
+    "signature-connector": lambda plan: {
+        "blobs_url": f"file://{plan.folder / 'blobs'}",
+        "esign_url": plan.outside.signing_gateway,
+        "trust_roots": str(plan.outside.trust_roots),
+        "user_seconds": 60.0,
+    },
+    "national-portal-sync": lambda plan: {
+        "portal_url": plan.outside.national_portal,
+        "portal_username": "backbone",
+        "portal_password": "try-out",
+        "portal_unit": "G22",
+        "portal_dstcode": "VN:GOV:000.00.00.G22:dvcqg",
+        "call_seconds": 10.0,
+    },
+    "metrics-exporter": lambda plan: {
+        "emc_url": plan.outside.emc,
+        "tracker_url": plan.outside.emc,
+        "site_id": 1,
+        "pseudonym_key": plan.pseudonym_key,
+    },
+}
+
+
+def _services(plan: Plan) -> tuple[Client, ...]:
+    """The services' own clients: they may ask each other for events they missed."""
+    return tuple(Client(name, plan.service_secret, ("events:history",), ()) for name in MODULES)
+
+
+@asynccontextmanager
+async def running(plan: Plan, spans: SpanProcessor | None = None) -> AsyncIterator[None]:
+    """Run all services on the local transport until the block ends."""
+    async with AsyncExitStack() as stack:
+        transport = LocalTransport(opened=False)
+        databases: dict[str, Database] = {}
+        for name, url in plan.databases.items():
+            settings = DatabaseSettings(database_url=SecretStr(url), database_pool=2)
+            databases[name] = Database(settings, name=f"{name} history")
+            stack.push_async_callback(databases[name].close)
+        shared = Shared(transport=transport, history=DatabaseHistory(databases), spans=spans)
+        stack.push_async_callback(transport.close)
+        stack.push_async_callback(transport.stop_consuming)
+        for name, module in MODULES.items():
+            settings = module.Settings(**settings_of(plan, name))
+            await stack.enter_async_context(_serving(module.create_app(settings, shared), settings))
+        transport.open()
+        yield
+
+
+@asynccontextmanager
+async def _serving(app: FastAPI, settings: Any) -> AsyncIterator[None]:
+    served = server(app, settings)
+    # Several servers share this process: its signals are the caller's business.
+    served.capture_signals = nullcontext  # type: ignore[method-assign]
+    task = asyncio.create_task(served.serve(), name=app.title)
+    while not served.started:
+        if task.done():
+            await task
+            raise RuntimeError(f"{app.title} did not start: its log says why")
+        await asyncio.sleep(0.01)
+    try:
+        yield
+    finally:
+        served.should_exit = True
+        await task

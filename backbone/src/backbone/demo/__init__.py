@@ -1,0 +1,1 @@
+"""The demonstration: dossiers play their lives, and at the end everybody's books are compared."""

@@ -1,0 +1,205 @@
+"""The main job from beginning to end: simulators, services, a client system, and the comparison."""
+
+import asyncio
+import json
+import secrets
+import shutil
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import httpx
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from backbone.assembly import MODULES, Client, Outside
+from backbone.demo.client import Book, ClientSystem, Sent
+from backbone.demo.comparison import Check, compare, settled
+from backbone.demo.lives import REFUSING_SIGNER, Procedure, lives
+from backbone.leash import Leashed
+from backbone.postgres import EmbeddedPostgres
+
+SCOPES = (
+    "dossiers:write",
+    "dossiers:read",
+    "dossiers:personal",
+    "catalog:read",
+    "signing:read",
+    "operations",
+)
+AGENCIES = ("H49", "H26", "H29", "H17", "H07", "H40")
+_STILL_SECONDS = 30.0
+_FIRST_PORT = 8080
+REFUSES = {"on": "sign_file", "kind": "refuse", "match": {"user_id": REFUSING_SIGNER}}
+
+
+def fresh_folder(folder: Path) -> Path:
+    """A folder without what an earlier run left, but for the database server's own files."""
+    for name in ("blobs", "simulators"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+async def databases(postgres: EmbeddedPostgres) -> dict[str, str]:
+    """A new, empty database and a role of its own for each service."""
+    import asyncpg
+
+    urls = {}
+    for service in MODULES:
+        name = service.replace("-", "_")
+        connection = await asyncpg.connect(postgres.dsn)
+        try:
+            await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        finally:
+            await connection.close()
+        url = await postgres.create_database(name, name, secrets.token_hex(16))
+        urls[service] = url.replace("postgresql://", "postgresql+asyncpg://", 1)
+    return urls
+
+
+def free_ports() -> dict[str, int]:
+    """A port for each service: from 8080 on where free, any free one otherwise."""
+    ports: dict[str, int] = {}
+    ordered = ["gateway", *(name for name in MODULES if name != "gateway")]
+    for offset, name in enumerate(ordered):
+        for port in (_FIRST_PORT + offset, 0):
+            with socket.socket() as probe:
+                try:
+                    probe.bind(("127.0.0.1", port))
+                except OSError:
+                    continue
+                ports[name] = probe.getsockname()[1]
+                break
+    return ports
+
+
+@contextmanager
+def simulators(folder: Path) -> Iterator[Outside]:
+    """The outside systems as a program of their own, until the block ends."""
+    state = folder / "simulators"
+    state.mkdir(parents=True, exist_ok=True)
+    log = folder / "simulators.log"
+    log.unlink(missing_ok=True)
+    program = Leashed(
+        [sys.executable, "-m", "simulators", "all", "--ports-base", "0", "--state", str(state)],
+        log=log,
+    )
+    try:
+        yield _addresses(program, log, state)
+    finally:
+        program.stop()
+
+
+def _addresses(program: Leashed, log: Path, state: Path) -> Outside:
+    import time
+
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and program.running:
+        lines = (
+            [
+                json.loads(line)
+                for line in log.read_text("utf-8").splitlines()
+                if line.startswith("{")
+            ]
+            if log.exists()
+            else []
+        )
+        urls = {line["program"]: line["url"] for line in lines if "program" in line}
+        if len(urls) == 3:
+            return Outside(
+                urls["national-portal"],
+                urls["signing-gateway"],
+                urls["emc"],
+                state / "signing-gateway" / "root.pem",
+            )
+        time.sleep(0.05)
+    raise RuntimeError(f"the simulators did not start: {log.read_text('utf-8')[-2000:]}")
+
+
+async def set_faults(outside: Outside, faults: list[dict[str, object]]) -> None:
+    """Tell the simulators how to misbehave; each fault names its ``program``."""
+    urls = {
+        "national-portal": outside.national_portal,
+        "signing-gateway": outside.signing_gateway,
+        "emc": outside.emc,
+    }
+    async with httpx.AsyncClient(trust_env=False) as http:
+        for fault in faults:
+            told = {key: value for key, value in fault.items() if key != "program"}
+            answer = await http.post(f"{urls[str(fault['program'])]}/_faults", json=told)
+            answer.raise_for_status()
+
+
+def demo_client() -> Client:
+    """The client system of the demonstration."""
+    return Client("tinh-demo", secrets.token_urlsafe(24), SCOPES, AGENCIES)
+
+
+async def play(console: Console, system: ClientSystem, count: int, seed: int) -> None:
+    """Play the lives through the gateway, with progress on the screen."""
+    found = await catalogue(system)
+    played = lives(count, AGENCIES, found, seed)
+    steps = sum(1 + len(life.steps) for life in played)
+    with _progress(console) as progress:
+        whole = progress.add_task("dossiers through their lives", total=count)
+        single = progress.add_task("submissions taken in (202)", total=steps)
+
+        def step_done(sent: Sent) -> None:
+            if sent.done:
+                progress.advance(whole)
+            else:
+                progress.advance(single)
+
+        await system.play(played, step_done=step_done)
+
+
+async def catalogue(system: ClientSystem) -> list[Procedure]:
+    """Procedures to submit dossiers for, once the catalogue is loaded and known to the gateway."""
+    async with asyncio.timeout(60):
+        while True:
+            items = await system.procedures(100)
+            if len(items) >= 50:
+                return [Procedure(item["code"], item["name"]) for item in items]
+            await asyncio.sleep(0.2)
+
+
+async def arrived(console: Console, outside: Outside, book: Book) -> None:
+    """Wait until the outside systems' books stand still with everything in them, or for half a
+    minute without any movement."""
+    wanted = len(book.sent)
+    still = 0.0
+    last: tuple[int, ...] = ()
+    with console.status("waiting until everything has arrived"):
+        while still < _STILL_SECONDS:
+            now = await settled(outside)
+            still = still + 0.5 if now == last else 0.0
+            last = now
+            if now[0] >= wanted and still >= 2.0 and now[3] >= book.submissions:
+                return
+            await asyncio.sleep(0.5)
+
+
+async def held_against(system: ClientSystem, outside: Outside) -> list[Check]:
+    """The comparison of everybody's books, after the gateway was asked for every outcome."""
+    return await compare(system.book, await system.outcomes(), await system.held(), outside)
+
+
+@asynccontextmanager
+async def stage(folder: Path) -> AsyncIterator[tuple[EmbeddedPostgres, Outside]]:
+    """Database server and simulators, started side by side."""
+    with EmbeddedPostgres(folder / "postgres") as postgres, simulators(folder) as outside:
+        await set_faults(outside, [{"program": "signing-gateway", **REFUSES}])
+        yield postgres, outside
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+    )

