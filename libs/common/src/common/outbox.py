@@ -50,6 +50,7 @@ class Unit:
         agency: str,
         subject: str | None = None,
         cause: Received | None = None,
+        traceparent: str | None = None,
     ) -> None:
         """Tell an event if and when this transaction commits.
 
@@ -59,6 +60,8 @@ class Unit:
             agency: the agency it concerns (part of the CloudEvents source).
             subject: the CloudEvents subject.
             cause: the event that led to it.
+            traceparent: the trace it belongs to, where that is not the current one because
+                several requests share the transaction.
         """
         identifier = new_id()
         self.drafts.append(
@@ -68,7 +71,9 @@ class Unit:
                 aggregate=aggregate,
                 agency=agency,
                 subject=subject,
-                traceparent=traceparent_after(cause) if cause else current_traceparent(),
+                traceparent=traceparent_after(cause)
+                if cause
+                else traceparent or current_traceparent(),
                 correlation=cause.correlation if cause else str(identifier),
                 causation=str(cause.id) if cause else None,
             )

@@ -12,8 +12,8 @@ from pydantic import AfterValidator, StringConstraints
 
 _AGENCY = r"[0-9A-Z]+(?:\.[0-9A-Z]+)*"
 AGENCY_PATTERN = rf"^{_AGENCY}$"
-DOSSIER_PATTERN = rf"^{_AGENCY}-(?:\d{{6}}|\d{{8}})-\d{{4,7}}$"
-PROCEDURE_PATTERN = rf"^\d\.\d{{6}}(?:\.{_AGENCY})?$"
+DOSSIER_PATTERN = rf"^{_AGENCY}-(?:[0-9]{{6}}|[0-9]{{8}})-[0-9]{{4,7}}$"
+PROCEDURE_PATTERN = rf"^[0-9]\.[0-9]{{6}}(?:\.{_AGENCY})?$"
 
 _LEVEL_ONE = re.compile(r"^[A-Z]\d{2}$")
 _ZERO = re.compile(r"^0+$")
