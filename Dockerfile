@@ -14,13 +14,14 @@ COPY services services
 COPY simulators simulators
 COPY backbone backbone
 ARG SERVICE
+# --no-sources: the workspace's root, to which the packages refer, is not in the image.
 RUN case "$SERVICE" in \
       backbone) packages="libs/common services/* backbone" ;; \
       simulators) packages="simulators" ;; \
       *) packages="libs/common services/$SERVICE" ;; \
     esac \
     && for package in $packages; do \
-         uv pip install --no-cache --python /app --no-deps "./$package" || exit 1; \
+         uv pip install --no-cache --no-sources --python /app --no-deps "./$package" || exit 1; \
        done
 
 FROM python:3.11-slim-bookworm

@@ -4,7 +4,10 @@ A service reads its folder by ``LIENTHONG_SECRETS_DIR``. Made once and kept: a s
 nothing, so that a running database keeps its passwords.
 """
 
+import base64
+import hashlib
 import json
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -19,6 +22,10 @@ _OUTSIDE = Outside(
     emc="http://simulators:9102",
     trust_roots=Path("/var/lib/simulators/signing-gateway/root.pem"),
 )
+_IMPORT_DEFINITIONS = """\
+definitions.import_backend = local_filesystem
+definitions.local.path = /etc/rabbitmq/definitions.json
+"""
 
 
 class ContainerPlan(Plan):
@@ -34,57 +41,57 @@ def write_compose(folder: Path) -> bool:
     if (folder / "complete").exists():
         return False
     folder.mkdir(parents=True, exist_ok=True)
-    passwords = {service: secrets.token_hex(16) for service in MODULES}
-    broker_password = secrets.token_hex(16)
+    # Containers read the files as other users; this keeps the other users of this machine out.
+    folder.chmod(0o700)
+    databases = {service: secrets.token_hex(16) for service in MODULES}
+    broker = {service: secrets.token_hex(16) for service in MODULES}
     client = demo_client()
     plan = ContainerPlan(
         folder=Path("/var/lib/backbone"),
         databases={
             service: f"postgresql+asyncpg://{_role(service)}:{password}@postgres/{_role(service)}"
-            for service, password in passwords.items()
+            for service, password in databases.items()
         },
         ports=dict.fromkeys(MODULES, 8000),
         outside=_OUTSIDE,
         clients=(client,),
-        amqp_url=f"amqp://backbone:{broker_password}@rabbitmq/",
         usage_seconds=60.0,
     )
     for service in MODULES:
-        _write(folder / service, {**environment_of(plan, service), **_listen(service)})
-    _write(folder / "demo", _for_demo(plan, client))
+        prefix = _role(service).upper()
+        own = {
+            f"{prefix}_HOST": "0.0.0.0",  # noqa: S104 - the container's own network
+            f"{prefix}_AMQP_URL": f"amqp://{service}:{broker[service]}@rabbitmq/",
+        }
+        _write(folder / service, {**environment_of(plan, service), **own})
+    _write(folder / "demo", {"demo.json": _for_demo(plan, client)})
     _write(
         folder / "postgres",
         {
             "superuser_password": secrets.token_hex(16),
-            "databases.sql": "".join(_database(_role(s), p) for s, p in passwords.items()),
+            "databases.sql": "".join(_database(_role(s), p) for s, p in databases.items()),
         },
     )
     _write(
         folder / "rabbitmq",
         {
-            "definitions.json": json.dumps(_definitions(broker_password), indent=2),
-            "10-backbone.conf": "load_definitions = /etc/rabbitmq/definitions.json\n",
+            "definitions.json": json.dumps(definitions(broker), indent=2),
+            "10-backbone.conf": _IMPORT_DEFINITIONS,
         },
     )
     (folder / "complete").touch()
     return True
 
 
-def _listen(service: str) -> dict[str, str]:
-    return {f"{_role(service).upper()}_HOST": "0.0.0.0"}  # noqa: S104 - the container's own network
-
-
-def _for_demo(plan: Plan, client: Client) -> dict[str, str]:
-    return {
-        "demo.json": json.dumps(
-            {
-                "gateway": plan.url("gateway"),
-                "client": asdict(client),
-                "outside": {key: str(value) for key, value in asdict(plan.outside).items()},
-            },
-            indent=2,
-        )
-    }
+def _for_demo(plan: Plan, client: Client) -> str:
+    return json.dumps(
+        {
+            "gateway": plan.url("gateway"),
+            "client": asdict(client),
+            "outside": {key: str(value) for key, value in asdict(plan.outside).items()},
+        },
+        indent=2,
+    )
 
 
 def _database(role: str, password: str) -> str:
@@ -95,14 +102,44 @@ def _database(role: str, password: str) -> str:
     )
 
 
-def _definitions(password: str) -> dict[str, object]:
+def definitions(passwords: Mapping[str, str]) -> dict[str, object]:
+    """What RabbitMQ imports when it starts: a user for each service, who may use the exchanges
+    that all share and the queues that bear the service's name.
+
+    Args:
+        passwords: in clear, by service.
+    """
     return {
-        "users": [{"name": "backbone", "password": password, "tags": ""}],
+        "users": [
+            {
+                "name": service,
+                "password_hash": password_hash(password, secrets.token_bytes(4)),
+                "hashing_algorithm": "rabbit_password_hashing_sha256",
+                "tags": [],
+            }
+            for service, password in passwords.items()
+        ],
         "vhosts": [{"name": "/"}],
         "permissions": [
-            {"user": "backbone", "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"}
+            {"user": service, "vhost": "/"}
+            | dict.fromkeys(
+                ("configure", "write", "read"),
+                rf"^(events|events\.unrouted|dead|{re.escape(service)}\..+)$",
+            )
+            for service in passwords
         ],
     }
+
+
+def password_hash(password: str, salt: bytes) -> str:
+    """A password as RabbitMQ's definitions hold it: base64 of the salt and the SHA-256 of both.
+
+    Args:
+        password: in clear.
+        salt: 4 bytes of chance.
+    """
+    digest = hashlib.sha256(salt + password.encode()).digest()
+    return base64.b64encode(salt + digest).decode()
 
 
 def _role(service: str) -> str:
@@ -114,6 +151,4 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
     for name, text in files.items():
         path = folder / name
         path.write_text(text, "utf-8")
-        # Containers read them as another user; the folder above keeps others on this machine out.
         path.chmod(0o644)
-    folder.parent.chmod(0o700)

@@ -20,6 +20,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -78,6 +79,7 @@ class Leashed:
             self.stop()
             raise OSError(started.get("errno", errno.EIO), started["error"], command[0])
         self.pid: int = started["pid"]
+        _held.add(self)
 
     @property
     def running(self) -> bool:
@@ -103,6 +105,19 @@ class Leashed:
         if self.running:
             os.kill(self.pid, signal.SIGKILL)
         self.stop()
+
+
+_held: WeakSet[Leashed] = WeakSet()
+
+
+def _let_go_in_child() -> None:
+    # A forked child has the pipes too; while it lived, the starter's end would go unnoticed.
+    for leashed in _held:
+        if leashed._leash.stdin is not None:
+            leashed._leash.stdin.close()
+
+
+os.register_at_fork(after_in_child=_let_go_in_child)
 
 
 def _exit_status(code: int) -> int:

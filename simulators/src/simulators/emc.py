@@ -4,9 +4,9 @@ Known (seen in one code base; no official interface was found): POST /TrackingMC
 names and code lists below, judged by the HTTP status alone. The page tracker is Matomo-like, and
 the bulk tracking body and answer of Matomo's HTTP API are publicly documented.
 
-Own choice: every field is mandatory, CodeProfile must equal MaHoSo, the words of the answers,
-and 400 for a refusal (for the tracker: when any request of the body is invalid, from memory of
-Matomo's own behaviour).
+Own choice: every field but Level is mandatory (a dossier need not say its service level),
+CodeProfile must equal MaHoSo, the words of the answers, and 400 for a refusal (for the tracker:
+when any request of the body is invalid, from memory of Matomo's own behaviour).
 """
 
 import re
@@ -56,7 +56,7 @@ _FIELDS = {
     "Data": text,
     "User": user_text,
 }
-RECORD = Shape(_FIELDS, mandatory=tuple(_FIELDS))
+RECORD = Shape(_FIELDS, mandatory=tuple(name for name in _FIELDS if name != "Level"))
 
 
 class Emc(Simulator):

@@ -6,8 +6,9 @@ yyyyMMddHHmmss, the code lists. Two limits were seen in practice: 1000 character
 50 of NguoiXuLy.
 
 Own choice: mandatory fields must also be non-empty, except MaLinhVuc (a third of the national
-catalogue has no field code, and none may be invented) and NgayTiepNhan (a dossier that is only
-registered was not received yet). Those two are counted in the books when empty.
+catalogue has no field code, and none may be invented), NgayTiepNhan (a dossier that is only
+registered was not received yet) and HinhThuc (the applicant need not have said how the result is
+to be returned). These are counted in the books when empty.
 """
 
 from simulators.shapes import (
@@ -111,7 +112,7 @@ DOSSIER = Shape(
         "NgayHenTra": moment_or_empty,
         "TrangThaiHoSo": STATUS,
         "NgayTra": moment_or_empty,
-        "HinhThuc": FLAG,
+        "HinhThuc": one_of("0", "1", ""),
         "NgayKetThucXuLy": moment_or_empty,
         "DonViXuLy": some_text,
         "TaiLieuNop": list_of(SUBMITTED),
@@ -147,4 +148,4 @@ STEP = Shape(
     },
 )
 
-MAY_BE_EMPTY = ("MaLinhVuc", "NgayTiepNhan")
+MAY_BE_EMPTY = ("MaLinhVuc", "NgayTiepNhan", "HinhThuc")

@@ -27,8 +27,8 @@ class Sent:
     life: Life
     submissions: list[str] = field(default_factory=list)
     steps_with_official: int = 0
-    document: str | None = None
-    """Id of the paper that was to be signed."""
+    to_sign: str | None = None
+    """SHA-256 of the paper that was to be signed."""
     done: bool = False
 
 
@@ -109,7 +109,7 @@ class ClientSystem:
         codes: set[str] = set()
         async with http_client(timeout=30.0) as http:
             for code, sent in self.book.sent.items():
-                if sent.document:
+                if sent.to_sign:
                     answer = await self._call(http, "GET", f"/v1/dossiers/{code}")
                     if any(result["signing"] == "held" for result in answer.json()["results"]):
                         codes.add(code)
@@ -138,8 +138,8 @@ class ClientSystem:
                 content=paper,
                 headers={"content-type": "application/pdf"},
             )
-            step = {**step, "results": [{**results[0], "file": stored.json()["sha256"]}]}
-            sent.document = results[0]["id"]
+            sent.to_sign = stored.json()["sha256"]
+            step = {**step, "results": [{**results[0], "file": sent.to_sign}]}
         answer = await self._call(
             http,
             "POST",

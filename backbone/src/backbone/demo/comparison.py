@@ -131,11 +131,11 @@ def _step_differences(
 
 
 def _signing(book: Book, requests: list[dict[str, Any]], held: set[str]) -> Check:
-    wanted = {sent.document: code for code, sent in book.sent.items() if sent.document}
+    wanted = {sent.to_sign: code for code, sent in book.sent.items() if sent.to_sign}
     check = Check("signing requests, each asked once", len(wanted), len(requests), len(held))
     seen: dict[str, int] = {}
     for request in requests:
-        document = request["doc_id"]
+        document = request["sha256"]
         seen[document] = seen.get(document, 0) + request["asked"]
         if document not in wanted:
             check.differences.append(f"{document}: nobody asked for this signature")
@@ -151,7 +151,7 @@ def _signing(book: Book, requests: list[dict[str, Any]], held: set[str]) -> Chec
 def _records(book: Book, records: list[dict[str, Any]]) -> Check:
     # One for each fact: the submission, every step, and the end of a signing request.
     wanted = {
-        code: 1 + len(sent.life.steps) + (sent.document is not None)
+        code: 1 + len(sent.life.steps) + (sent.to_sign is not None)
         for code, sent in book.sent.items()
     }
     check = Check("records at the monitoring endpoint", sum(wanted.values()), 0)

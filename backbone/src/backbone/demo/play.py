@@ -29,7 +29,7 @@ SCOPES = (
     "signing:read",
     "operations",
 )
-AGENCIES = ("H49", "H26", "H29", "H17", "H07", "H40")
+AGENCIES = ("H49", "H26", "H29", "H17", "H01", "H60")
 _STILL_SECONDS = 30.0
 _FIRST_PORT = 8080
 REFUSES = {"on": "sign_file", "kind": "refuse", "match": {"user_id": REFUSING_SIGNER}}
@@ -160,7 +160,7 @@ async def catalogue(system: ClientSystem) -> list[Procedure]:
     """Procedures to submit dossiers for, once the catalogue is loaded and known to the gateway."""
     async with asyncio.timeout(60):
         while True:
-            items = await system.procedures(100)
+            items = [item for item in await system.procedures(200) if item["active"]]
             if len(items) >= 50:
                 return [Procedure(item["code"], item["name"]) for item in items]
             await asyncio.sleep(0.2)

@@ -4,6 +4,7 @@ A right is a scope for an agency subtree. Nothing is allowed that no token says.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -11,17 +12,22 @@ from typing import Annotated, Any
 
 import httpx
 import jwt
+import structlog
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from common.contracts.codes import within
-from common.errors import Forbidden, NotReady, Unauthorised
+from common.errors import Forbidden, NotReady, Unauthorised, describe
 from common.settings import ClientSettings, TokenSettings
 
 ALGORITHMS = ("ES256", "EdDSA", "PS256", "RS256")
 _LEEWAY_SECONDS = 30
 _KEYS_FRESH_SECONDS = 300.0
+_KEYS_RETRY_SECONDS = 30.0
+_UNKNOWN_KEY_SECONDS = 2.0
 _MOST_CACHED = 2000
+
+log = structlog.get_logger()
 
 _bearer = HTTPBearer(auto_error=False, description="Access token of the gateway (OAuth 2)")
 
@@ -45,12 +51,13 @@ class Principal:
 
 
 class TokenKeys:
-    """The issuer's public keys, fetched when a key id is unknown, at most once per few seconds."""
+    """The issuer's public keys, fetched when one is unknown or they are old; not more often than
+    every few seconds, whatever is asked for."""
 
     def __init__(self, fetch: Callable[[], Awaitable[dict[str, Any]]]) -> None:
         self._fetch = fetch
         self._keys: dict[str, jwt.PyJWK] = {}
-        self._fetched_at = -_KEYS_FRESH_SECONDS
+        self._fetched_at = self._tried_at = -math.inf
         self._lock = asyncio.Lock()
 
     async def get(self, key_id: str) -> jwt.PyJWK:
@@ -60,29 +67,40 @@ class TokenKeys:
             NotReady: the issuer cannot be asked and the key is not known.
             Unauthorised: the issuer has no such key.
         """
-        now = time.monotonic()
-        fresh = now - self._fetched_at < _KEYS_FRESH_SECONDS
-        if key_id in self._keys and fresh:
+        if self._asks_for(key_id):
+            async with self._lock:
+                if self._asks_for(key_id):
+                    await self._refresh()
+        if key_id in self._keys:
             return self._keys[key_id]
-        async with self._lock:
-            if time.monotonic() - self._fetched_at > (2.0 if key_id not in self._keys else 30.0):
-                await self._refresh(known=key_id in self._keys)
-        if key_id not in self._keys:
-            raise Unauthorised("Khóa ký của token không được biết", "Unknown signing key")
-        return self._keys[key_id]
+        if self._fetched_at < self._tried_at:
+            raise NotReady(
+                "Chưa kiểm tra được token",
+                "Tokens cannot be checked now",
+                headers={"Retry-After": "2"},
+            )
+        raise Unauthorised("Khóa ký của token không được biết", "Unknown signing key")
 
-    async def _refresh(self, *, known: bool) -> None:
+    def _asks_for(self, key_id: str) -> bool:
+        now = time.monotonic()
+        if key_id not in self._keys:
+            return now - self._tried_at > _UNKNOWN_KEY_SECONDS
+        return (
+            now - self._fetched_at > _KEYS_FRESH_SECONDS
+            and now - self._tried_at > _KEYS_RETRY_SECONDS
+        )
+
+    async def _refresh(self) -> None:
+        """Fetch the keys; those known stay in use where the issuer cannot be asked."""
+        self._tried_at = time.monotonic()
         try:
-            keys = jwt.PyJWKSet.from_dict(await self._fetch())
-            self._keys = {key.key_id: key for key in keys.keys if key.key_id}
-            self._fetched_at = time.monotonic()
+            told = await self._fetch()
+            keys = jwt.PyJWKSet.from_dict(told).keys if told["keys"] else []
         except Exception as error:
-            if not known:
-                raise NotReady(
-                    "Chưa kiểm tra được token",
-                    "Tokens cannot be checked now",
-                    headers={"Retry-After": "2"},
-                ) from error
+            log.warning("token keys not to be had", error=describe(error))
+            return
+        self._keys = {key.key_id: key for key in keys if key.key_id}
+        self._fetched_at = self._tried_at
 
 
 def keys_over_http(http: httpx.AsyncClient, url: str) -> TokenKeys:
@@ -135,13 +153,20 @@ class TokenChecker:
         principal = Principal(
             client_id=str(claims["client_id"]),
             scopes=frozenset(str(claims.get("scope", "")).split()),
-            agencies=tuple(claims.get("agencies", ())),
+            agencies=_agencies(claims.get("agencies", ())),
             token=token,
         )
         if len(self._checked) >= _MOST_CACHED:
             self._checked.clear()
         self._checked[token] = (float(claims["exp"]), principal)
         return principal
+
+
+def _agencies(claim: object) -> tuple[str, ...]:
+    """The claim as a list, also where it is one text such as ``*``; anything else is no right."""
+    if isinstance(claim, str):
+        return (claim,)
+    return tuple(str(code) for code in claim) if isinstance(claim, list | tuple) else ()
 
 
 async def principal_of(

@@ -3,10 +3,13 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
+
+from common.database import DatabaseAway, database_is_away, rolled_back
 
 Entry = TypeVar("Entry")
 Answer = TypeVar("Answer")
+_Waiting: TypeAlias = tuple[Entry, asyncio.Future[Answer]]
 
 
 class Overloaded(Exception):
@@ -18,8 +21,8 @@ class GroupCommit(Generic[Entry, Answer]):
 
     Args:
         write: writes a batch and answers for each entry, in order; its transaction is committed
-            when it returns. When it raises for a batch, each entry is tried alone, so that one bad
-            entry refuses no other.
+            when it returns. A batch for which it raises is halved until the bad entry stands
+            alone, so that it refuses no other; while the database is away nothing is retried.
         writers: batches under way at the same time.
         largest: entries in a batch.
         waiting: entries that may wait before ``add`` raises Overloaded.
@@ -36,43 +39,59 @@ class GroupCommit(Generic[Entry, Answer]):
         self._write = write
         self._largest = largest
         self._most = waiting
-        self._waiting: deque[tuple[Entry, asyncio.Future[Answer]]] = deque()
-        self._free = asyncio.Semaphore(writers)
+        self._waiting: deque[_Waiting[Entry, Answer]] = deque()
+        self._free = writers
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def add(self, entry: Entry) -> Answer:
         """Return the answer once the entry's transaction is committed.
 
+        One who waits no longer has no answer; the entry may be written all the same.
+
         Raises:
             Overloaded: too many wait already.
+            Exception: what the write of this entry raised.
         """
         if len(self._waiting) >= self._most:
             raise Overloaded
         done: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((entry, done))
-        if not self._free.locked():
+        if self._free:
+            self._free -= 1
             task = asyncio.create_task(self._write_waiting())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return await done
 
     async def _write_waiting(self) -> None:
-        async with self._free:
+        try:
             while self._waiting:
                 size = min(len(self._waiting), self._largest)
-                batch = [self._waiting.popleft() for _ in range(size)]
-                await self._write_batch(batch)
+                await self._write_batch([self._waiting.popleft() for _ in range(size)])
+        finally:
+            self._free += 1
 
-    async def _write_batch(self, batch: list[tuple[Entry, asyncio.Future[Answer]]]) -> None:
+    async def _write_batch(self, batch: Sequence[_Waiting[Entry, Answer]]) -> None:
         try:
             answers = await self._write([entry for entry, _ in batch])
+            if len(answers) != len(batch):
+                raise RuntimeError("one answer for each entry is needed")
         except Exception as error:
             if len(batch) == 1:
                 _settle(batch[0][1], error)
-                return
-            for one in batch:
-                await self._write_batch([one])
+            elif database_is_away(error) and not rolled_back(error):
+                for _, done in batch:
+                    away = DatabaseAway(str(error))
+                    away.__cause__ = error
+                    _settle(done, away)
+            else:
+                await self._write_batch(batch[: len(batch) // 2])
+                await self._write_batch(batch[len(batch) // 2 :])
             return
+        except BaseException:
+            for _, done in batch:
+                done.cancel()
+            raise
         for (_, done), answer in zip(batch, answers, strict=True):
             _settle(done, answer)
 

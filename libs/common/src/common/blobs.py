@@ -11,6 +11,7 @@ from obstore.exceptions import AlreadyExistsError, NotFoundError
 from obstore.store import LocalStore, S3Store
 
 _DIGEST = re.compile(r"^[0-9a-f]{64}$")
+_MISSING = (NotFoundError, FileNotFoundError)  # which of them is raised differs by release
 
 
 class BlobMissing(Exception):
@@ -60,7 +61,7 @@ class Blobs:
             raise BlobMissing(digest)
         try:
             found = await obstore.get_async(self._store, _place(digest))
-        except NotFoundError as error:
+        except _MISSING as error:
             raise BlobMissing(digest) from error
         content = bytes(await found.bytes_async())
         if hashlib.sha256(content).hexdigest() != digest:
@@ -73,7 +74,7 @@ class Blobs:
             return False
         try:
             await obstore.head_async(self._store, _place(digest))
-        except NotFoundError:
+        except _MISSING:
             return False
         return True
 

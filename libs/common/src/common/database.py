@@ -1,17 +1,17 @@
 """The service's database: engine, migrations, and the partitions of tables that grow by time."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from importlib import resources
 from itertools import pairwise
 from typing import Any
+from uuid import UUID
 
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from common.identifiers import lowest_id_at
@@ -20,6 +20,10 @@ from common.settings import DatabaseSettings
 _MIGRATION_LOCK = 0x6C74  # one number per database is enough: each service has its own
 _MONTHS_AHEAD = 3
 PARTITIONED = ("event_log", "inbox")
+
+
+class DatabaseAway(Exception):
+    """No connection to the database is to be had now; the cause says why."""
 
 
 class Database:
@@ -32,6 +36,7 @@ class Database:
             max_overflow=0,
             pool_timeout=10,
             pool_pre_ping=False,
+            hide_parameters=True,  # they may be personal, and errors are logged
             connect_args={
                 "timeout": 5,
                 "command_timeout": 60,
@@ -39,21 +44,40 @@ class Database:
                     "application_name": name,
                     "jit": "off",
                     "timezone": "UTC",
+                    # A relay that is frozen in the middle of a window must not hold its parts.
+                    "idle_in_transaction_session_timeout": "60000",
                 },
             },
         )
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        """One transaction: committed at the end of the block, rolled back by any exception."""
-        async with self.engine.begin() as connection:
+        """One transaction: committed at the end of the block, rolled back by any exception.
+
+        Raises:
+            DatabaseAway: there is no connection to be had.
+        """
+        async with self._connected() as connection, connection.begin():
             yield connection
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for reads, each statement on its own."""
-        async with self.engine.connect() as connection:
+        """A connection for reads, each statement on its own.
+
+        Raises:
+            DatabaseAway: there is no connection to be had.
+        """
+        async with self._connected() as connection:
             yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[AsyncConnection]:
+        async with AsyncExitStack() as stack:
+            try:
+                connection = await stack.enter_async_context(self.engine.connect())
+            except Exception as error:
+                raise DatabaseAway(type(error).__name__) from error
+            yield connection
 
     async def check(self) -> None:
         """Raise unless the database answers."""
@@ -95,17 +119,38 @@ def run_migrations(context: Any) -> None:
 
 
 async def ensure_partitions(database: Database) -> None:
-    """Create the monthly partitions of this month and the next ones, where they are missing."""
-    async with database.engine.begin() as connection:
-        await connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
-        for table in PARTITIONED:
-            for start, end in _months(datetime.now(UTC), _MONTHS_AHEAD):
-                await connection.execute(
-                    text(
-                        f"CREATE TABLE IF NOT EXISTS {table}_{start:%Y_%m} PARTITION OF {table} "
-                        f"FOR VALUES FROM ('{lowest_id_at(start)}') TO ('{lowest_id_at(end)}')"
-                    )
+    """Create the monthly partitions of this month and the next ones, where they are missing.
+
+    Rows that came before their partition, and so lie in the default one, move into it.
+
+    Raises:
+        DBAPIError: a lock was not to be had within two seconds: try again later.
+    """
+    for table in PARTITIONED:
+        for start, end in _months(datetime.now(UTC), _MONTHS_AHEAD):
+            async with database.transaction() as connection:
+                await connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
+                name = f"{table}_{start:%Y_%m}"
+                if (await connection.execute(text(f"SELECT to_regclass('{name}')"))).scalar():
+                    continue
+                await connection.execute(text("SET LOCAL lock_timeout = '2s'"))
+                await _add_partition(
+                    connection, table, name, lowest_id_at(start), lowest_id_at(end)
                 )
+
+
+async def _add_partition(
+    connection: AsyncConnection, table: str, name: str, first: UUID, end: UUID
+) -> None:
+    # Attached once it is filled: that lets the readers of the other partitions go on.
+    strayed = f"event_id >= '{first}' AND event_id < '{end}'"
+    moved = f"DELETE FROM {table}_other WHERE {strayed} RETURNING *"  # noqa: S608 - names of our own
+    for statement in (
+        f"CREATE TABLE {name} (LIKE {table} INCLUDING ALL)",
+        f"WITH moved AS ({moved}) INSERT INTO {name} SELECT * FROM moved",  # noqa: S608 - the same
+        f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ('{first}') TO ('{end}')",
+    ):
+        await connection.execute(text(statement))
 
 
 def _months(now: datetime, ahead: int) -> list[tuple[datetime, datetime]]:
@@ -119,12 +164,21 @@ def _months(now: datetime, ahead: int) -> list[tuple[datetime, datetime]]:
 
 def database_is_away(error: Exception) -> bool:
     """Whether the error says that the database cannot be used now, whatever the event held."""
-    if isinstance(error, PoolTimeout | OSError):
+    if isinstance(error, DatabaseAway) or rolled_back(error):
         return True
-    cause: Any = error
-    if isinstance(error, DBAPIError):
-        if error.connection_invalidated:
-            return True
-        cause = error.orig
-    # 08 connection, 53 resources, 57 operator intervention, 40 rollback (deadlock and such)
-    return (getattr(cause, "sqlstate", None) or "")[:2] in {"08", "53", "57", "40"}
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    # 08 connection, 53 resources, 57 operator intervention
+    return (sqlstate(error) or "")[:2] in {"08", "53", "57"}
+
+
+def rolled_back(error: Exception) -> bool:
+    """Whether the database gave the transaction up (deadlock and such): gone when tried again."""
+    return (sqlstate(error) or "").startswith("40")
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """PostgreSQL's code of an error, whether or not SQLAlchemy has wrapped it."""
+    cause: Any = error.orig if isinstance(error, DBAPIError) else error
+    code = getattr(cause, "sqlstate", None)
+    return code if isinstance(code, str) else None

@@ -4,8 +4,10 @@ Extensions used: ``sequence`` and ``epoch`` (place in the stream), ``partitionke
 aggregate), ``traceparent``, ``correlationid``, ``causationid``.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -16,6 +18,8 @@ from common.contracts.registry import EVENTS
 
 CONTENT_TYPE = "application/cloudevents+json"
 _SPEC_VERSION = "1.0"
+_LONGEST = 200
+_MOST, _MOST_EPOCH = 2**63 - 1, 2**31 - 1  # what the columns take
 
 
 class MalformedEvent(Exception):
@@ -94,31 +98,22 @@ def decode(body: bytes) -> Received:
     """
     try:
         members = orjson.loads(body)
-        type_ = members["type"].removeprefix(TYPE_PREFIX)
-        _, producer, agency = members["source"].split("/", 2)
-        sequence = members.get("sequence")
-        stream = None
-        if sequence is not None:
-            sequence = int(sequence)
-            stream = f"{producer}/{int(members['epoch'])}/{members['partitionkey']}"
-            if sequence < 1:
-                raise MalformedEvent("sequence below 1")
+        type_ = _text(members["type"]).removeprefix(TYPE_PREFIX)
+        _, producer, agency = _text(members["source"]).split("/", 2)
+        ordered = members.get("sequence") is not None
         kind = EVENTS.get(type_)
-        event = kind.model_validate(members["data"]) if kind else None
-        if kind and (stream is not None) != kind.ORDERED:
-            raise MalformedEvent("an ordered event without its sequence, or the reverse")
-        return Received(
+        received = Received(
             id=UUID(members["id"]),
             type=type_,
             producer=producer,
             agency=agency,
-            subject=members.get("subject"),
+            subject=_text_or_none(members.get("subject")),
             time=datetime.fromisoformat(members["time"]),
-            stream=stream,
-            sequence=sequence,
-            event=event,
-            traceparent=members.get("traceparent"),
-            correlation=members.get("correlationid") or members["id"],
+            stream=_stream(producer, members) if ordered else None,
+            sequence=_number(members["sequence"], _MOST) if ordered else None,
+            event=kind.model_validate(members["data"]) if kind else None,
+            traceparent=_text_or_none(members.get("traceparent")),
+            correlation=_text(members.get("correlationid") or members["id"]),
             body=body,
         )
     except ValidationError as error:
@@ -128,3 +123,29 @@ def decode(body: bytes) -> Received:
         ) from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MalformedEvent(f"no CloudEvents envelope: {type(error).__name__}") from None
+    if kind and (received.stream is not None) != kind.ORDERED:
+        raise MalformedEvent("an ordered event without its sequence, or the reverse")
+    return received
+
+
+def _stream(producer: str, members: Mapping[str, Any]) -> str:
+    epoch = _number(members["epoch"], _MOST_EPOCH)
+    return f"{producer}/{epoch}/{_text(members['partitionkey'])}"
+
+
+def _number(value: object, most: int) -> int:
+    number = int(value) if isinstance(value, str | int) else 0
+    if not 1 <= number <= most:
+        raise ValueError("number out of range")
+    return number
+
+
+def _text(value: object) -> str:
+    """Text that a database column and its index take."""
+    if not isinstance(value, str) or len(value) > _LONGEST or "\0" in value:
+        raise ValueError("not a text of acceptable length")
+    return value
+
+
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else _text(value)

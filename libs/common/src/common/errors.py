@@ -16,9 +16,15 @@
 Services add their own branches in their ``errors.py``.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+# Code in which an error is raised though it is not at home there.
+_LIBRARIES = sys.stdlib_module_names | {
+    *("aio_pika", "aiohttp", "aiormq", "alembic", "anyio", "asyncpg", "cryptography", "fastapi"),
+    *("httpx", "httpx_aiohttp", "jwt", "obstore", "orjson", "pydantic", "sqlalchemy", "starlette"),
+}
 TYPE_BASE = "urn:lienthong:problem:"
 
 
@@ -134,12 +140,25 @@ class NotReady(Problem):
     title, title_en = "Tạm thời chưa sẵn sàng", "Temporarily not ready"
 
 
-def describe(error: Exception | None) -> str:
-    """An error for operators: its kind and place, without values that may be personal."""
+def describe(error: BaseException | None) -> str:
+    """An error for operators: kind, SQLSTATE and place, without values that may be personal."""
     if error is None:
         return "unknown"
+    told = type(error).__qualname__
+    state = getattr(getattr(error, "orig", error), "sqlstate", None)
+    if state:
+        told += f" {state}"
+    frames = stack(error)
+    return f"{told} at {frames[-1]}" if frames else told
+
+
+def stack(error: BaseException) -> list[str]:
+    """Where an error passed through our own code, outermost first, for logs."""
+    frames: list[str] = []
     trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
+    while trace is not None:
+        module = str(trace.tb_frame.f_globals.get("__name__", ""))
+        if module.partition(".")[0] not in _LIBRARIES:
+            frames.append(f"{module}.{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}")
         trace = trace.tb_next
-    where = f" at {trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace else ""
-    return f"{type(error).__qualname__}{where}"
+    return frames

@@ -6,6 +6,7 @@ from uuid import UUID
 import httpx
 import structlog
 
+from common.errors import describe
 from common.parking import HistoryAway
 
 log = structlog.get_logger()
@@ -51,7 +52,7 @@ class HttpHistory:
             )
             answer.raise_for_status()
         except httpx.HTTPError as error:
-            log.warning("missed events not to be had now", producer=producer, error=repr(error))
+            log.warning("missed events not to be had now", producer=producer, error=describe(error))
             return []
         return [line for line in answer.content.split(b"\n") if line]
 

@@ -56,9 +56,9 @@ def never_sent(error: Exception) -> bool:
     The transport maps a refused connection and one that broke after sending to the same httpx
     class; only the aiohttp error behind it tells them apart.
     """
-    return isinstance(error.__cause__, aiohttp.ClientConnectorError) or isinstance(
-        error, httpx.UnsupportedProtocol | httpx.PoolTimeout
-    )
+    return isinstance(
+        error.__cause__, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError
+    ) or isinstance(error, httpx.UnsupportedProtocol | httpx.PoolTimeout)
 
 
 def retry_after(response: httpx.Response) -> float | None:

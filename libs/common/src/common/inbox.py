@@ -8,14 +8,16 @@ event, so that one poison event spoils nothing else: it is parked, and later eve
 wait behind it.
 """
 
+import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import structlog
 from sqlalchemy import text
 
-from common.database import database_is_away
+from common.database import database_is_away, rolled_back
 from common.envelope import MalformedEvent, Received, decode
 from common.errors import describe
 from common.outbox import Outbox, Unit
@@ -24,6 +26,8 @@ from common.transport.base import Queue
 
 BATCH = 200
 QUICK_TRIES = 3
+FOLLOWERS = 500
+"""How many parked successors one transaction takes along at the most."""
 FIRST_LOOK_SECONDS = 5.0
 """How long an event that came early waits before the gap is asked for."""
 
@@ -50,44 +54,47 @@ class Subscription:
     batch: int = BATCH
 
 
-_POSITIONS = text(
-    """
-    INSERT INTO position (consumer, stream, last)
-    SELECT :consumer, stream, 0 FROM unnest(CAST(:streams AS text[])) AS s (stream)
-    ORDER BY stream ON CONFLICT DO NOTHING
-    """
-)
+# Makes what is missing and locks all, in the order of keys. Repeating the value is what locks a
+# row; a lock of its own would be one more round trip.
 _LOCK_POSITIONS = text(
     """
-    SELECT stream, last FROM position
-    WHERE consumer = :consumer AND stream = ANY(CAST(:streams AS text[]))
-    ORDER BY stream FOR UPDATE
+    INSERT INTO position AS p (consumer, stream, last)
+    SELECT :consumer, stream, 0 FROM unnest(CAST(:streams AS text[])) AS s (stream)
+    ORDER BY stream
+    ON CONFLICT (consumer, stream) DO UPDATE SET last = p.last
+    RETURNING stream, last
+    """
+)
+_PARKED_NEXT = text(
+    """
+    SELECT stream, sequence, body FROM parked JOIN position USING (consumer, stream)
+    WHERE consumer = :consumer AND stream = ANY(CAST(:streams AS text[])) AND reason = 'early'
+      AND sequence BETWEEN last + 1 AND last + :most
+    ORDER BY stream, sequence LIMIT :most
     """
 )
 _MOVE_POSITIONS = text(
     """
-    UPDATE position SET last = moved.last
-    FROM unnest(CAST(:streams AS text[]), CAST(:lasts AS bigint[])) AS moved (stream, last)
-    WHERE position.consumer = :consumer AND position.stream = moved.stream
-    """
-)
-_PARKED_OF = text(
-    """
-    SELECT stream, sequence, body FROM parked
-    WHERE consumer = :consumer AND stream = ANY(CAST(:streams AS text[])) AND reason = 'early'
-    ORDER BY stream, sequence
-    """
-)
-_UNPARK = text(
-    """
-    DELETE FROM parked USING unnest(CAST(:streams AS text[]), CAST(:lasts AS bigint[]))
-        AS done (stream, last)
+    WITH done AS (
+        SELECT * FROM unnest(CAST(:streams AS text[]), CAST(:lasts AS bigint[])) AS d (stream, last)
+    ), moved AS (
+        UPDATE position SET last = done.last FROM done
+        WHERE position.consumer = :consumer AND position.stream = done.stream
+    ), unparked AS (
+        DELETE FROM parked USING done
+        WHERE parked.consumer = :consumer AND parked.stream = done.stream
+          AND parked.sequence <= done.last
+    )
+    UPDATE parked SET next_at = now() FROM done
     WHERE parked.consumer = :consumer AND parked.stream = done.stream
-      AND parked.sequence <= done.last
+      AND parked.sequence = done.last + 1
     """
 )
 _NEW_TO_INBOX = text(
     """
+    WITH unparked AS (
+        DELETE FROM parked WHERE consumer = :consumer AND event_id = ANY(CAST(:ids AS uuid[]))
+    )
     INSERT INTO inbox (consumer, event_id)
     SELECT :consumer, id FROM unnest(CAST(:ids AS uuid[])) AS e (id) ORDER BY id
     ON CONFLICT DO NOTHING RETURNING event_id
@@ -103,7 +110,9 @@ _PARK = text(
          CAST(:types AS text[]), CAST(:bodies AS bytea[]), CAST(:reasons AS text[]),
          CAST(:errors AS text[]), CAST(:attempts AS integer[]), CAST(:waits AS float8[]))
          AS p (stream, sequence, event_id, type, body, reason, error, attempts, wait)
-    ON CONFLICT DO NOTHING
+    ORDER BY event_id
+    ON CONFLICT (consumer, event_id) DO UPDATE SET reason = excluded.reason, error = excluded.error
+        WHERE excluded.reason = 'failed'
     """
 )
 
@@ -118,6 +127,13 @@ class Parking:
     event: Received | None = None
     attempts: int = 0
     wait: float | None = None
+
+    @property
+    def id(self) -> UUID:
+        """The event's, or where that cannot be read one made of the bytes."""
+        if self.event is not None:
+            return self.event.id
+        return UUID(bytes=hashlib.sha256(self.body).digest()[:16])
 
 
 class Consumer:
@@ -167,24 +183,23 @@ class Consumer:
         except Exception as error:
             if database_is_away(error):
                 raise
-            if len(events) == 1 and not parkings:
-                log.info("event fails", queue=self.queue.name, error=repr(error))
-            else:
-                log.info(
-                    "batch fails, taken one by one",
-                    queue=self.queue.name,
-                    error=repr(error),
-                )
+            log.info(
+                "batch fails, taken one by one",
+                queue=self.queue.name,
+                events=len(events),
+                error=describe(error),
+            )
         if parkings:
             await self._transact((), parkings)
         for event in events:
             await self._apply_one(event)
 
     async def _apply_one(self, event: Received) -> None:
+        """Apply an event without those parked behind it: their failure is not its own."""
         failure: Exception | None = None
         for _ in range(QUICK_TRIES):
             try:
-                await self.apply_alone(event)
+                await self._transact([event], (), follow=False)
                 return
             except Exception as error:
                 if database_is_away(error):
@@ -208,10 +223,6 @@ class Consumer:
         )
         await self._transact((), [parking])
 
-    async def apply_alone(self, event: Received) -> None:
-        """Apply one event, without those parked behind it: their failure is not its own."""
-        await self._transact([event], (), follow=False)
-
     async def _transact(
         self,
         events: Sequence[Received],
@@ -219,7 +230,17 @@ class Consumer:
         *,
         follow: bool = True,
     ) -> None:
-        parkings = list(parkings)
+        for left in reversed(range(QUICK_TRIES)):
+            try:
+                await self._transact_once(events, list(parkings), follow=follow)
+                return
+            except Exception as error:
+                if not left or not rolled_back(error):
+                    raise
+
+    async def _transact_once(
+        self, events: Sequence[Received], parkings: list[Parking], *, follow: bool
+    ) -> None:
         with self._telemetry.batch(self.queue.name, events):
             async with self._outbox.transaction() as unit:
                 fresh = await self._fresh_alone(unit, events)
@@ -229,13 +250,8 @@ class Consumer:
                 if known:
                     await self.subscription.apply(unit, known)
                 if lasts:
-                    moved = {
-                        "consumer": self.name,
-                        "streams": list(lasts),
-                        "lasts": list(lasts.values()),
-                    }
-                    await unit.connection.execute(_MOVE_POSITIONS, moved)
-                    await unit.connection.execute(_UNPARK, moved)
+                    moved = {"streams": list(lasts), "lasts": list(lasts.values())}
+                    await unit.connection.execute(_MOVE_POSITIONS, self._own(moved))
                 if parkings:
                     await self._park(unit, parkings)
         self._telemetry.consumed(self.queue.name, len(due), len(parkings))
@@ -245,17 +261,8 @@ class Consumer:
         alone = {event.id: event for event in events if event.stream is None}
         if not alone:
             return []
-        found = await unit.connection.execute(
-            _NEW_TO_INBOX, {"consumer": self.name, "ids": list(alone)}
-        )
+        found = await unit.connection.execute(_NEW_TO_INBOX, self._own({"ids": list(alone)}))
         fresh = set(found.scalars())
-        await unit.connection.execute(
-            text(
-                "DELETE FROM parked WHERE consumer = :consumer AND stream IS NULL "
-                "AND event_id = ANY(CAST(:ids AS uuid[]))"
-            ),
-            {"consumer": self.name, "ids": list(alone)},
-        )
         return [event for id_, event in alone.items() if id_ in fresh]
 
     async def _next_in_streams(
@@ -273,14 +280,13 @@ class Consumer:
         streams = sorted({event.stream for event in events if event.stream is not None})
         if not streams:
             return [], {}
-        keys = {"consumer": self.name, "streams": streams}
-        await unit.connection.execute(_POSITIONS, keys)
+        keys = self._own({"streams": streams})
         rows = await unit.connection.execute(_LOCK_POSITIONS, keys)
         last: dict[str, int] = {row.stream: row.last for row in rows}
         before = dict(last)
         waiting: dict[tuple[str, int], bytes] = {}
         if follow:
-            parked = await unit.connection.execute(_PARKED_OF, keys)
+            parked = await unit.connection.execute(_PARKED_NEXT, {**keys, "most": FOLLOWERS})
             waiting = {(row.stream, row.sequence): row.body for row in parked}
         due: list[Received] = []
         early: dict[tuple[str, int], Received] = {}
@@ -304,19 +310,22 @@ class Consumer:
         return due, {stream: last[stream] for stream in streams if last[stream] > before[stream]}
 
     async def _park(self, unit: Unit, parkings: Sequence[Parking]) -> None:
+        rows = list({parking.id: parking for parking in parkings}.values())
         columns: dict[str, Any] = {
-            "consumer": self.name,
-            "streams": [p.event.stream if p.event else None for p in parkings],
-            "sequences": [p.event.sequence if p.event else None for p in parkings],
-            "ids": [p.event.id if p.event else None for p in parkings],
-            "types": [p.event.type if p.event else None for p in parkings],
-            "bodies": [p.body for p in parkings],
-            "reasons": [p.reason for p in parkings],
-            "errors": [p.error for p in parkings],
-            "attempts": [p.attempts for p in parkings],
-            "waits": [p.wait for p in parkings],
+            "streams": [row.event.stream if row.event else None for row in rows],
+            "sequences": [row.event.sequence if row.event else None for row in rows],
+            "ids": [row.id for row in rows],
+            "types": [row.event.type if row.event else None for row in rows],
+            "bodies": [row.body for row in rows],
+            "reasons": [row.reason for row in rows],
+            "errors": [row.error for row in rows],
+            "attempts": [row.attempts for row in rows],
+            "waits": [row.wait for row in rows],
         }
-        await unit.connection.execute(_PARK, columns)
+        await unit.connection.execute(_PARK, self._own(columns))
+
+    def _own(self, values: dict[str, Any]) -> dict[str, Any]:
+        return {"consumer": self.name, **values}
 
 
 def _successor(

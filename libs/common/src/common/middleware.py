@@ -2,23 +2,20 @@
 
 import re
 import time
-from contextvars import ContextVar
 
-import structlog
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import SpanKind, StatusCode
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from common.errors import TooLarge
 from common.identifiers import new_id
+from common.problems import BodyTooLarge, request_id, unexpected
 from common.telemetry import Telemetry
 
-log = structlog.get_logger()
+__all__ = ["BrokenOff", "Requests", "request_id"]
 
-_REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _UNTRACED = frozenset({"/healthz", "/readyz", "/metrics"})
-
-request_id: ContextVar[str] = ContextVar("request_id", default="")
+_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 
 
 class Requests:
@@ -48,9 +45,10 @@ class Requests:
             return
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
-        identifier = given if _REQUEST_ID.match(given) else str(new_id())
+        identifier = given if _REQUEST_ID.fullmatch(given) else str(new_id())
+        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
         token = request_id.set(identifier)
-        status = 500
+        status = 0
         started = time.perf_counter()
 
         async def answer(message: Message) -> None:
@@ -63,32 +61,42 @@ class Requests:
                 answered.setdefault("cache-control", "no-store")
             await send(message)
 
-        try:
-            bounded = _Bounded(receive, self._limit(scope["path"]), headers)
-            if scope["path"] in _UNTRACED:
+        async def run() -> None:
+            try:
                 await self._app(scope, bounded, answer)
-            else:
-                with self._telemetry.span(
-                    f"{scope['method']}", SpanKind.SERVER, headers.get("traceparent")
-                ) as span:
-                    await self._app(scope, bounded, answer)
-                    span.update_name(f"{scope['method']} {_route(scope)}")
-                    span.set_attribute("http.response.status_code", status)
+            except Exception as error:
+                failed = unexpected(error)
+                if status:  # too late for another answer: the server breaks the connection off
+                    raise BrokenOff from None
+                await failed(scope, receive, answer)
+
+        bounded = _Bounded(receive, self._limit(scope["path"]), headers)
+        try:
+            if scope["path"] in _UNTRACED:
+                await run()
+                return
+            parent = headers.get("traceparent")
+            with self._telemetry.span(method, SpanKind.SERVER, parent) as span:
+                await run()
+                span.update_name(f"{method} {_route(scope)}")
+                span.set_attribute("http.response.status_code", status)
+                if status >= 500:
+                    span.set_status(StatusCode.ERROR)
         finally:
             request_id.reset(token)
             if scope["path"] not in _UNTRACED:
-                self._telemetry.request(
-                    _route(scope),
-                    scope["method"],
-                    status,
-                    time.perf_counter() - started,
-                )
+                seconds = time.perf_counter() - started
+                self._telemetry.request(_route(scope), method, status or 500, seconds)
 
     def _limit(self, path: str) -> int:
         for prefix, limit in self._limits.items():
             if path.startswith(prefix):
                 return limit
         return self._body_limit
+
+
+class BrokenOff(Exception):
+    """An error after the answer had begun; it was logged where it happened."""
 
 
 class _Bounded:
@@ -102,14 +110,14 @@ class _Bounded:
         self._too_large = declared.isdecimal() and int(declared) > limit
 
     async def __call__(self) -> Message:
-        message = await self._receive() if not self._too_large else {"type": "http.request"}
+        if self._too_large:
+            raise BodyTooLarge(self._limit)
+        message = await self._receive()
         if message["type"] == "http.request":
             self._left -= len(message.get("body", b""))
-            if self._too_large or self._left < 0:
-                raise TooLarge(
-                    f"Nội dung vượt giới hạn {self._limit} byte",
-                    f"The body is above the limit of {self._limit} bytes",
-                )
+            if self._left < 0:
+                self._too_large = True
+                raise BodyTooLarge(self._limit)
         return message
 
 

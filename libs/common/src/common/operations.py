@@ -1,5 +1,6 @@
 """What operators and other services ask of every service: health, counters, event history."""
 
+import asyncio
 from typing import Annotated
 from uuid import UUID
 
@@ -8,6 +9,9 @@ from fastapi import APIRouter, Query, Request, Response
 from common.auth import Principal, requires
 from common.errors import NotReady
 from common.outbox import history, log_page
+
+_CHECK_SECONDS = 2.0
+_MOST, _MOST_EPOCH = 2**63 - 1, 2**31 - 1  # what the columns take
 
 router = APIRouter()
 
@@ -25,7 +29,8 @@ async def readyz(request: Request) -> dict[str, str]:
         raise NotReady("Dịch vụ đang khởi động hoặc dừng", "The service is starting or stopping")
     for name, check in request.app.state.checks.items():
         try:
-            await check()
+            async with asyncio.timeout(_CHECK_SECONDS):
+                await check()
         except Exception as error:
             raise NotReady(
                 f"Chưa sẵn sàng: {name}", f"Not ready: {name} ({type(error).__name__})"
@@ -47,9 +52,9 @@ async def events(
     request: Request,
     _: Annotated[Principal, requires("events:history")],
     aggregate: Annotated[str, Query(max_length=200)],
-    epoch: Annotated[int, Query(ge=1)],
-    first: Annotated[int, Query(ge=1)],
-    last: Annotated[int, Query(ge=1)],
+    epoch: Annotated[int, Query(ge=1, le=_MOST_EPOCH)],
+    first: Annotated[int, Query(ge=1, le=_MOST)],
+    last: Annotated[int, Query(ge=1, le=_MOST)],
 ) -> Response:
     """Events of one stream for a consumer that missed them, one JSON document a line."""
     bodies = await history(request.app.state.core.database, aggregate, epoch, first, last)

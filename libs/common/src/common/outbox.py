@@ -23,12 +23,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from common.contracts.base import Event
 from common.database import Database
 from common.envelope import Draft, Received, encode
+from common.errors import describe
 from common.identifiers import new_id
 from common.telemetry import current_traceparent, traceparent_after
 from common.transport.base import Message, Transport, TransportDown
 
 PARTS = 16
 WINDOW = 500
+WINDOW_BYTES = 8 * 1024 * 1024
 _IDLE_LEAST, _IDLE_MOST = 0.05, 1.0
 _TROUBLE_LEAST, _TROUBLE_MOST = 0.2, 5.0
 
@@ -90,7 +92,6 @@ _RAISE_STREAMS = text(
     RETURNING stream, sequence, (SELECT epoch FROM outbox_epoch)
     """
 )
-_EPOCH = text("SELECT epoch FROM outbox_epoch")
 _WRITE = text(
     """
     WITH added AS (
@@ -98,8 +99,8 @@ _WRITE = text(
             CAST(:sequences AS bigint[]), CAST(:bodies AS bytea[]), CAST(:parts AS smallint[]))
             WITH ORDINALITY AS given (event_id, type, stream, sequence, body, part, place)
     ), logged AS (
-        INSERT INTO event_log (event_id, type, stream, sequence, body)
-        SELECT event_id, type, stream, sequence, body FROM added
+        INSERT INTO event_log (event_id, type, stream, epoch, sequence, body)
+        SELECT event_id, type, stream, CAST(:epoch AS integer), sequence, body FROM added
     )
     INSERT INTO outbox (part, event_id) SELECT part, event_id FROM added ORDER BY place
     """
@@ -118,6 +119,7 @@ class Outbox:
         self._database = database
         self._producer = producer
         self._written = asyncio.Event()
+        self._down = False
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Unit]:
@@ -159,7 +161,7 @@ class Outbox:
                 encode(draft, producer=self._producer, epoch=epoch, sequence=sequence)
             )
             columns["parts"].append(crc32(draft.aggregate.encode()) % PARTS)
-        await unit.connection.execute(_WRITE, columns)
+        await unit.connection.execute(_WRITE, {**columns, "epoch": epoch})
 
     async def relay(self, transport: Transport) -> None:
         """Publish without end. Any number of relays may run, in any number of processes."""
@@ -169,7 +171,7 @@ class Outbox:
             try:
                 published = await self.publish_once(transport)
             except Exception as error:
-                log.warning("relay interrupted", error=repr(error))
+                log.warning("relay interrupted", error=describe(error))
                 await asyncio.sleep(trouble)
                 trouble = min(trouble * 2, _TROUBLE_MOST)
                 continue
@@ -185,48 +187,63 @@ class Outbox:
 
     async def publish_once(self, transport: Transport) -> int:
         """Publish one window; how many events became safe."""
-        async with self._database.transaction() as connection:
-            parts = (await connection.execute(_LOCK_PARTS, {"parts": PARTS})).scalars().all()
-            if not parts:
-                return 0
-            # A statement of its own: its snapshot sees what was committed before the locks.
-            rows = (await connection.execute(_TAKE, {"parts": parts, "window": WINDOW})).all()
-            if not rows:
-                return 0
-            messages = [Message(row.type, str(row.event_id), row.body) for row in rows]
-            try:
-                safe = await transport.publish(messages)
-            except TransportDown as error:
+        try:
+            await transport.ready()  # asked first: a transaction is not to wait for the broker
+            rows, done = await self._publish_window(transport)
+        except TransportDown as error:
+            if not self._down:
                 log.warning("transport down", error=str(error))
-                safe = [False] * len(rows)
+            self._down = True
+            return 0
+        self._down = False
+        if done < rows:
+            await asyncio.sleep(_TROUBLE_LEAST)
+        return done
+
+    async def _publish_window(self, transport: Transport) -> tuple[int, int]:
+        """How many events were taken up, and how many of them became safe."""
+        async with self._database.transaction() as connection:
+            parts = (await connection.execute(_LOCK_PARTS)).scalars().all()
+            if not parts:
+                return 0, 0
+            # A statement of its own: its snapshot sees what was committed before the locks.
+            found = await connection.execute(
+                _TAKE, {"parts": parts, "window": WINDOW, "bytes": WINDOW_BYTES}
+            )
+            rows = found.all()
+            if not rows:
+                return 0, 0
+            safe = await transport.publish(
+                [Message(row.type, str(row.event_id), row.body) for row in rows]
+            )
             done = _leading(rows, safe)
             if done:
                 await connection.execute(_REMOVE, {"ids": done})
-        if len(done) < len(rows):
-            await asyncio.sleep(_TROUBLE_LEAST)
-        return len(done)
+        return len(rows), len(done)
 
 
+# All parts that have something and that no other relay works on: full windows are what makes it
+# fast, and what this relay does not hold is the next one's.
 _LOCK_PARTS = text(
     """
-    WITH mine AS (
-        SELECT part FROM outbox_part
-        WHERE EXISTS (SELECT FROM outbox WHERE outbox.part = outbox_part.part)
-        ORDER BY served_at LIMIT :parts
-        FOR UPDATE SKIP LOCKED
-    )
-    UPDATE outbox_part SET served_at = clock_timestamp() FROM mine
-    WHERE outbox_part.part = mine.part RETURNING outbox_part.part
+    SELECT part FROM outbox_part
+    WHERE EXISTS (SELECT FROM outbox WHERE outbox.part = outbox_part.part)
+    FOR UPDATE SKIP LOCKED
     """
 )
+# The events are looked up one by one, whatever the planner thinks of the size of the log.
 _TAKE = text(
     """
-    SELECT waiting.id, waiting.part, event_log.event_id, event_log.type, event_log.stream,
-           event_log.body
-    FROM (SELECT id, part, event_id FROM outbox WHERE part = ANY(CAST(:parts AS smallint[]))
-          ORDER BY id LIMIT :window) AS waiting
-    JOIN event_log USING (event_id)
-    ORDER BY waiting.id
+    SELECT id, event_id, type, stream, body FROM (
+        SELECT waiting.id, logged.event_id, logged.type, logged.stream, logged.body,
+               sum(octet_length(logged.body)) OVER (ORDER BY waiting.id) AS bytes
+        FROM (SELECT id, event_id FROM outbox WHERE part = ANY(CAST(:parts AS smallint[]))
+              ORDER BY id LIMIT :window) AS waiting
+        CROSS JOIN LATERAL (SELECT * FROM event_log WHERE event_log.event_id = waiting.event_id
+                            LIMIT 1) AS logged
+    ) AS sized
+    WHERE bytes - octet_length(body) < :bytes
+    ORDER BY id
     """
 )
 _REMOVE = text("DELETE FROM outbox WHERE id = ANY(CAST(:ids AS bigint[]))")
@@ -272,7 +289,7 @@ async def log_page(database: Database, types: Sequence[str], after: UUID) -> lis
 _HISTORY = text(
     """
     SELECT body FROM event_log
-    WHERE stream = :stream AND sequence BETWEEN :first AND :last
+    WHERE stream = :stream AND epoch = :epoch AND sequence BETWEEN :first AND :last
     ORDER BY sequence LIMIT :window
     """
 )
@@ -281,15 +298,33 @@ _HISTORY = text(
 async def history(
     database: Database, aggregate: str, epoch: int, first: int, last: int
 ) -> list[bytes]:
-    """Events of one stream from the log, in order; what retention has dropped is left out.
-
-    An epoch that is not the producer's current one yields nothing: its numbers mean other events.
-    """
+    """Events of one stream from the log, in order; what retention has dropped is left out."""
     async with database.reading() as connection:
-        if (await connection.execute(_EPOCH)).scalar_one() != epoch:
-            return []
         found = await connection.execute(
             _HISTORY,
-            {"stream": aggregate, "first": first, "last": last, "window": WINDOW},
+            {
+                "stream": aggregate,
+                "epoch": epoch,
+                "first": first,
+                "last": last,
+                "window": WINDOW,
+            },
         )
         return list(found.scalars())
+
+
+async def begin_epoch(database: Database) -> int:
+    """Number all streams anew, under a new epoch; for a producer that was restored from a backup.
+
+    Its numbers since the backup are known to consumers, and would be taken for repetitions. To be
+    done before the service writes again.
+
+    Returns:
+        The new epoch.
+    """
+    async with database.transaction() as connection:
+        await connection.execute(text("TRUNCATE outbox_stream"))
+        begun = await connection.execute(
+            text("UPDATE outbox_epoch SET epoch = epoch + 1 RETURNING epoch")
+        )
+        return int(begun.scalar_one())

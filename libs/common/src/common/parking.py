@@ -9,15 +9,13 @@ import structlog
 from sqlalchemy import text
 
 from common.database import Database, database_is_away
-from common.envelope import MalformedEvent, Received, decode
 from common.errors import describe
-from common.inbox import Consumer
+from common.inbox import FIRST_LOOK_SECONDS, Consumer
 from common.outbox import history, log_page
 
-_LOOK_SECONDS = 1.0
-_STREAMS_AT_ONCE = 50
-_WINDOW = 500
-_LONGEST_WAIT_SECONDS = 3600.0
+LOOK_SECONDS = 1.0
+LONGEST_WAIT_SECONDS = 3600.0
+_AT_ONCE = 200
 
 log = structlog.get_logger()
 
@@ -42,33 +40,38 @@ class History(Protocol):
         """
 
 
-_DUE = text(
+# What is due is put off first, so that a failure in between does not make this a busy loop.
+_CLAIM = text(
     """
-    SELECT id, stream, event_id, reason FROM parked
-    WHERE consumer = :consumer AND next_at <= now()
-    ORDER BY next_at LIMIT :limit
+    WITH due AS (
+        SELECT id FROM parked WHERE consumer = :consumer AND next_at <= now()
+        ORDER BY next_at LIMIT :most FOR UPDATE SKIP LOCKED
+    )
+    UPDATE parked SET attempts = attempts + 1, next_at = now() + make_interval(secs =>
+        least(:first * 2 ^ least(attempts, 12), :longest) * (0.5 + random() / 2))
+    FROM due WHERE parked.id = due.id
+    RETURNING parked.id, parked.stream, parked.body
     """
 )
-_HEADS = text(
+_HEAD = text(
     """
-    SELECT position.last, parked.sequence, parked.reason, parked.body
+    WITH done AS (
+        DELETE FROM parked USING position
+        WHERE parked.consumer = :consumer AND parked.stream = :stream
+          AND position.consumer = :consumer AND position.stream = :stream
+          AND parked.sequence <= position.last
+    )
+    SELECT position.last, parked.id, parked.sequence, parked.reason, parked.body
     FROM position JOIN parked USING (consumer, stream)
-    WHERE consumer = :consumer AND stream = :stream
-    ORDER BY parked.sequence LIMIT :window
-    """
-)
-_LATER = text(
-    """
-    UPDATE parked SET attempts = attempts + 1, error = coalesce(:error, error),
-        next_at = now() + make_interval(secs => least(
-            5 * 2 ^ least(attempts, 12), :longest) * (0.5 + random() / 2))
-    WHERE id = ANY(CAST(:ids AS bigint[]))
+    WHERE consumer = :consumer AND stream = :stream AND parked.sequence > position.last
+    ORDER BY parked.sequence LIMIT 1
     """
 )
 
 
 class Recovery:
-    """Looks after the parked events of one consumer."""
+    """Looks after the parked events of one consumer. Any number may run, in any number of
+    processes."""
 
     def __init__(self, consumer: Consumer, database: Database, history: History) -> None:
         self.name = consumer.name
@@ -82,129 +85,71 @@ class Recovery:
             try:
                 busy = await self.once()
             except Exception as error:
-                log.warning(
-                    "recovery interrupted",
-                    consumer=self._consumer.name,
-                    error=repr(error),
-                )
+                log.warning("recovery interrupted", consumer=self.name, error=describe(error))
                 busy = False
             if not busy:
-                await asyncio.sleep(_LOOK_SECONDS)
+                await asyncio.sleep(LOOK_SECONDS)
 
     async def once(self) -> bool:
-        """Try what is due; whether there was anything."""
-        async with self._database.reading() as connection:
+        """Try what is due; whether there was anything.
+
+        Raises:
+            Exception: the database is away.
+        """
+        async with self._database.transaction() as connection:
             found = await connection.execute(
-                _DUE, {"consumer": self._consumer.name, "limit": _STREAMS_AT_ONCE}
+                _CLAIM,
+                {
+                    "consumer": self.name,
+                    "most": _AT_ONCE,
+                    "first": FIRST_LOOK_SECONDS,
+                    "longest": LONGEST_WAIT_SECONDS,
+                },
             )
             due = found.all()
-        by_stream: dict[str, list[int]] = {}
-        alone: list[int] = []
+        claimed: dict[str, set[int]] = {}
+        alone: list[bytes] = []
         for row in due:
             if row.stream is None:
-                alone.append(row.id)
+                alone.append(row.body)
             else:
-                by_stream.setdefault(row.stream, []).append(row.id)
-        # First put off, so that a failure in between does not make this a busy loop.
-        await self._later([*alone, *(id_ for ids in by_stream.values() for id_ in ids)])
-        for stream in by_stream:
-            await self._advance(stream)
-        for id_ in alone:
-            await self._again(id_)
-        return bool(due)
-
-    async def _advance(self, stream: str) -> None:
-        """Apply what now follows the stream's position, closing a gap from the producer first."""
-        async with self._database.reading() as connection:
-            rows = (
-                await connection.execute(
-                    _HEADS,
-                    {
-                        "consumer": self._consumer.name,
-                        "stream": stream,
-                        "window": _WINDOW,
-                    },
-                )
-            ).all()
-        if not rows:
-            return
-        last = rows[0].last
-        bodies: list[bytes] = []
-        if rows[0].sequence > last + 1:
-            producer, epoch, aggregate = stream.split("/", 2)
-            bodies = await self._history.events(
-                producer, int(epoch), aggregate, last + 1, rows[0].sequence - 1
-            )
-            if not bodies:
-                log.warning("gap cannot be closed yet", stream_of=producer, missing=last + 1)
-                return
-        bodies += [row.body for row in rows]
-        await self._apply([decode(body) for body in bodies], last)
-
-    async def _apply(self, events: list[Received], last: int) -> None:
-        for event in events:
-            if event.sequence is None or event.sequence <= last:
-                continue
-            if event.sequence > last + 1:
-                return
+                claimed.setdefault(row.stream, set()).add(row.id)
+        if alone:
+            await self._consumer.take(alone)
+        for stream, ids in claimed.items():
             try:
-                await self._consumer.apply_alone(event)
+                await self._advance(stream, ids)
             except Exception as error:
                 if database_is_away(error):
                     raise
-                log.error("parked event fails again", type=event.type, error=describe(error))
-                await self._note(event, describe(error))
+                log.error("stream not advanced", consumer=self.name, error=describe(error))
+        return bool(due)
+
+    async def _advance(self, stream: str, claimed: set[int]) -> None:
+        """Apply what follows the stream's position, for as long as that moves it."""
+        before = -1
+        while True:
+            async with self._database.transaction() as connection:
+                keys = {"consumer": self.name, "stream": stream}
+                head = (await connection.execute(_HEAD, keys)).first()
+            if head is None or head.last == before:
                 return
-            last = event.sequence
+            before = head.last
+            if head.sequence > head.last + 1:
+                bodies = await self._missing(stream, head.last + 1, head.sequence - 1)
+            elif head.reason == "early" or head.id in claimed:
+                bodies = [head.body]
+            else:
+                return  # it failed, and its own time to be tried again has not come
+            if bodies:
+                await self._consumer.take(bodies)
 
-    async def _again(self, id_: int) -> None:
-        async with self._database.reading() as connection:
-            body = (
-                await connection.execute(
-                    text("SELECT body FROM parked WHERE id = :id"), {"id": id_}
-                )
-            ).scalar_one_or_none()
-        if body is None:
-            return
-        try:
-            event = decode(body)
-            await self._consumer.apply_alone(event)
-        except MalformedEvent:
-            return
-        except Exception as error:
-            if database_is_away(error):
-                raise
-            await self._note_id(id_, describe(error))
-
-    async def _later(self, ids: list[int]) -> None:
-        if not ids:
-            return
-        async with self._database.transaction() as connection:
-            await connection.execute(
-                _LATER, {"ids": ids, "error": None, "longest": _LONGEST_WAIT_SECONDS}
-            )
-
-    async def _note(self, event: Received, error: str) -> None:
-        async with self._database.transaction() as connection:
-            await connection.execute(
-                text(
-                    "UPDATE parked SET error = :error, reason = 'failed' "
-                    "WHERE consumer = :consumer AND stream = :stream AND sequence = :sequence"
-                ),
-                {
-                    "error": error,
-                    "consumer": self._consumer.name,
-                    "stream": event.stream,
-                    "sequence": event.sequence,
-                },
-            )
-
-    async def _note_id(self, id_: int, error: str) -> None:
-        async with self._database.transaction() as connection:
-            await connection.execute(
-                text("UPDATE parked SET error = :error WHERE id = :id"),
-                {"error": error, "id": id_},
-            )
+    async def _missing(self, stream: str, first: int, last: int) -> list[bytes]:
+        producer, epoch, aggregate = stream.split("/", 2)
+        bodies = await self._history.events(producer, int(epoch), aggregate, first, last)
+        if not bodies:
+            log.warning("gap cannot be closed yet", producer=producer, first=first, last=last)
+        return bodies
 
 
 class DatabaseHistory:

@@ -1,5 +1,6 @@
 """Every error that leaves a service is a problem document (RFC 9457), in both languages."""
 
+from contextvars import ContextVar
 from typing import Any
 
 import orjson
@@ -8,10 +9,15 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from common.errors import Invalid, NotFound, Problem
-from common.middleware import request_id
+from common.database import database_is_away, sqlstate
+from common.errors import Invalid, NotFound, NotReady, Problem, TooLarge, describe, stack
 
 MEDIA_TYPE = "application/problem+json"
+_NOT_STORABLE = frozenset({"22021", "22P05"})
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+
+log = structlog.get_logger()
 
 _VIETNAMESE = {
     "missing": "thiếu trường bắt buộc",
@@ -21,6 +27,19 @@ _VIETNAMESE = {
     "string_too_short": "quá ngắn",
     "string_type": "phải là chuỗi ký tự",
     "int_type": "phải là số nguyên",
+    "int_parsing": "phải là số nguyên",
+    "bool_type": "phải là đúng hoặc sai",
+    "bool_parsing": "phải là đúng hoặc sai",
+    "list_type": "phải là danh sách",
+    "tuple_type": "phải là danh sách",
+    "dict_type": "phải là đối tượng",
+    "model_type": "phải là đối tượng",
+    "model_attributes_type": "phải là đối tượng",
+    "greater_than": "quá nhỏ",
+    "greater_than_equal": "quá nhỏ",
+    "less_than": "quá lớn",
+    "less_than_equal": "quá lớn",
+    "too_short": "quá ít phần tử",
     "literal_error": "không thuộc các giá trị cho phép",
     "json_invalid": "JSON không hợp lệ",
     "datetime_parsing": "không phải thời điểm hợp lệ",
@@ -31,6 +50,23 @@ _VIETNAMESE = {
     "too_long": "quá nhiều phần tử",
     "uuid_parsing": "không phải UUID",
 }
+# Where pydantic's own sentence holds (a part of) the value.
+_ENGLISH = {
+    "union_tag_invalid": "The kind is not known",
+    "uuid_parsing": "Input should be a valid UUID",
+    "json_invalid": "The JSON is not valid",
+}
+
+
+class BodyTooLarge(HTTPException):
+    """A body above its limit, as an exception that FastAPI does not take for unreadable JSON."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(TooLarge.status)
+        self.problem = TooLarge(
+            f"Nội dung vượt giới hạn {limit} byte",
+            f"The body is above the limit of {limit} bytes",
+        )
 
 
 def answer(problem: Problem) -> Response:
@@ -55,14 +91,14 @@ def fields(errors: Any, *, skip: int = 0) -> list[dict[str, str]]:
                 "pointer": "/"
                 + "/".join(part.replace("~", "~0").replace("/", "~1") for part in place),
                 "detail": _VIETNAMESE.get(error["type"], "giá trị không hợp lệ"),
-                "detail_en": error["msg"],
+                "detail_en": _ENGLISH.get(error["type"], error["msg"]),
             }
         )
     return told
 
 
 def install(app: FastAPI) -> None:
-    """Answer every exception of the application with a problem."""
+    """Answer what the application refuses with a problem (``unexpected`` is the middleware's)."""
 
     @app.exception_handler(Problem)
     async def problem(_: Request, error: Problem) -> Response:
@@ -80,19 +116,34 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def plain(_: Request, error: HTTPException) -> Response:
+        if isinstance(error, BodyTooLarge):
+            return answer(error.problem)
         if error.status_code == NotFound.status:
             return answer(NotFound("Không có địa chỉ này", "There is no such address"))
         return answer(_plain(error))
 
-    @app.exception_handler(Exception)
-    async def unexpected(request: Request, error: Exception) -> Response:
-        structlog.get_logger().error(
-            "request failed",
-            method=request.method,
-            request_id=request_id.get(),
-            exc_info=error,
+
+def unexpected(error: Exception) -> Response:
+    """The answer to an error that nobody foresaw; where it happened is logged, without values."""
+    if database_is_away(error):
+        problem: Problem = NotReady(
+            "Cơ sở dữ liệu tạm thời không truy cập được",
+            "The database cannot be used now",
+            headers={"Retry-After": "2"},
         )
-        return answer(Problem())
+    elif sqlstate(error) in _NOT_STORABLE:
+        return answer(
+            Invalid("Có ký tự không lưu được (NUL)", "A character cannot be stored (NUL)")
+        )
+    else:
+        problem = Problem()
+    log.error(
+        "request failed",
+        request_id=request_id.get(),
+        error=describe(error),
+        frames=stack(error),  # "stack" is a word of structlog's own
+    )
+    return answer(problem)
 
 
 def _plain(error: HTTPException) -> Problem:

@@ -37,9 +37,14 @@ class KeyRing:
     def __init__(self, keys: Mapping[str, SecretStr], current: str | None) -> None:
         self._ciphers: dict[str, AESGCM] = {}
         for key_id, secret in keys.items():
-            key = base64.b64decode(secret.get_secret_value(), validate=True)
+            try:
+                key = base64.b64decode(secret.get_secret_value(), validate=True)
+            except ValueError:
+                key = b""
             if len(key) != _KEY_BYTES or "." in key_id:
-                raise ValueError(f"sealing key {key_id!r} must be 32 bytes, its id without dots")
+                raise ValueError(
+                    f"sealing key {key_id!r} must be 32 bytes in base64, its id without dots"
+                )
             self._ciphers[key_id] = AESGCM(key)
         if current is not None and current not in self._ciphers:
             raise ValueError(f"sealing key {current!r} is not in the ring")
@@ -65,7 +70,7 @@ class KeyRing:
             version, key_id, text = sealed.split(".")
             if version != _VERSION:
                 raise SealError(f"unknown seal version {version!r}")
-            data = base64.urlsafe_b64decode(text)
+            data = base64.b64decode(text, altchars=b"-_", validate=True)
             cipher = self._ciphers[key_id]
             plain = cipher.decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], owner.encode())
         except KeyError as error:

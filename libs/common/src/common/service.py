@@ -8,6 +8,7 @@ import asyncio
 import gc
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from common.backfill import Backfill
 from common.contracts.usage import Count, UsageMeasured
 from common.database import Database, ensure_partitions, migrate
 from common.envelope import MalformedEvent, decode
+from common.errors import describe
 from common.history import HttpHistory
 from common.http import http_client
 from common.identifiers import new_id
@@ -42,6 +44,7 @@ log = structlog.get_logger()
 
 Worker = Callable[[], Awaitable[None]]
 _UPKEEP_SECONDS = 3600.0
+_RESTART_LEAST, _RESTART_MOST = 0.2, 10.0
 
 
 @dataclass
@@ -245,24 +248,33 @@ async def _running(core: Core, parts: Parts, shared: Shared) -> AsyncIterator[No
                 while await core.outbox.publish_once(core.transport):
                     pass
         except Exception as error:
-            log.warning("shutdown left work for the next start", error=repr(error))
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if shared.transport is None:
-            await core.transport.close()
+            log.warning("shutdown left work for the next start", error=describe(error))
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            if shared.transport is None:
+                await core.transport.close()
 
 
 async def _kept_alive(service: str, name: str, worker: Worker) -> None:
     """Run an endless coroutine; one that fails is started again after a pause."""
-    pause = 0.2
+    pause = _RESTART_LEAST
     while True:
+        started = time.monotonic()
         try:
             await worker()
+        except asyncio.CancelledError:
+            # A library may raise it too; only a task that was really cancelled ends by it.
+            if (task := asyncio.current_task()) is None or task.cancelling():
+                raise
+            log.error("worker broken off", service=service, worker=name)
         except Exception as error:
-            log.error("worker failed", service=service, worker=name, error=repr(error))
+            log.error("worker failed", service=service, worker=name, error=describe(error))
+        if time.monotonic() - started > _RESTART_MOST:
+            pause = _RESTART_LEAST
         await asyncio.sleep(pause)
-        pause = min(pause * 2, 10.0)
+        pause = min(pause * 2, _RESTART_MOST)
 
 
 async def _upkeep(database: Database) -> None:
@@ -300,6 +312,8 @@ class _Usage:
         self._instance = f"{socket.gethostname()}:{os.getpid()}"
         self._interval = 0
         self._started = datetime.now(UTC)
+        self._untold: UsageMeasured | None = None
+        self._one_at_a_time = asyncio.Lock()
 
     async def run(self) -> None:
         while True:
@@ -307,23 +321,30 @@ class _Usage:
             await self.tell()
 
     async def tell(self) -> None:
-        """Tell what was counted since the last time; kept for the next one if that fails."""
+        """Tell what was counted since the last time.
+
+        Where that fails, the same interval with the same counts is told the next time, since it
+        may have been committed all the same; what is counted meanwhile waits for the one after.
+        """
+        async with self._one_at_a_time:
+            event = self._untold = self._untold or self._measured()
+            async with self._core.outbox.transaction() as unit:
+                unit.tell(event, aggregate=f"{self._core.name}:{self._boot}", agency="backbone")
+            self._untold = None
+
+    def _measured(self) -> UsageMeasured:
+        """Take the counts out."""
         usage = self._core.telemetry.usage
-        counted = dict(usage)
-        ended = datetime.now(UTC)
-        event = UsageMeasured(
+        counts = tuple(Count(name=name, value=value) for name, value in sorted(usage.items()))
+        usage.clear()
+        started, self._started = self._started, datetime.now(UTC)
+        self._interval += 1
+        return UsageMeasured(
             service=self._core.name,
             instance=self._instance,
             boot=self._boot,
-            interval=self._interval + 1,
-            started_at=self._started,
-            ended_at=ended,
-            counts=tuple(Count(name=name, value=value) for name, value in sorted(counted.items())),
+            interval=self._interval,
+            started_at=started,
+            ended_at=self._started,
+            counts=counts,
         )
-        async with self._core.outbox.transaction() as unit:
-            unit.tell(event, aggregate=f"{self._core.name}:{self._boot}", agency="backbone")
-        self._interval += 1
-        self._started = ended
-        usage.subtract(counted)
-        for name in [name for name, value in usage.items() if not value]:
-            del usage[name]

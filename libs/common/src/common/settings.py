@@ -10,11 +10,14 @@ Every value can also come from a file of the same name (lower or upper case) in 
 """
 
 import os
+import re
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as PydanticSettingsError
 
 S = TypeVar("S", bound=BaseSettings)
 
@@ -42,15 +45,18 @@ def load(kind: type[S]) -> S:
     Raises:
         SettingsError: with one line for each missing or malformed setting.
     """
+    prefix = kind.model_config.get("env_prefix", "")
     try:
         return kind()
     except ValidationError as error:
-        prefix = kind.model_config.get("env_prefix", "")
         lines = [
             f"{prefix}{'_'.join(str(part) for part in fault['loc'])}".upper() + f": {fault['msg']}"
             for fault in error.errors(include_input=False, include_url=False)
         ]
-        raise SettingsError("settings are not usable:\n  " + "\n  ".join(lines)) from None
+    except PydanticSettingsError as error:  # a value of several parts that is not JSON
+        named = re.search(r'field "(\w+)"', str(error))
+        lines = [f"{prefix}{named[1] if named else '?'}".upper() + ": is not valid JSON"]
+    raise SettingsError("settings are not usable:\n  " + "\n  ".join(lines))
 
 
 class DatabaseSettings(BaseSettings):
@@ -60,12 +66,24 @@ class DatabaseSettings(BaseSettings):
     """``postgresql+asyncpg://role:password@host:port/database``"""
     database_pool: int = Field(default=8, ge=1, le=100)
 
+    @field_validator("database_url")
+    @classmethod
+    def _checked_database_url(cls, url: SecretStr) -> SecretStr:
+        return _with_scheme(url, "postgresql+asyncpg")
+
 
 class TransportSettings(BaseSettings):
     """The broker."""
 
     amqp_url: SecretStr | None = None
     """``amqps://user:password@host:port/vhost``; several hosts of a cluster, comma-separated."""
+
+    @field_validator("amqp_url")
+    @classmethod
+    def _checked_amqp_url(cls, urls: SecretStr | None) -> SecretStr | None:
+        for url in urls.get_secret_value().split(",") if urls else ():
+            _with_scheme(SecretStr(url.strip()), "amqp", "amqps")
+        return urls
 
 
 class HistorySettings(BaseSettings):
@@ -140,6 +158,18 @@ class ServiceSettings(
     ServerSettings,
 ):
     """What every service has."""
+
+
+def _with_scheme(url: SecretStr, *schemes: str) -> SecretStr:
+    """The address, if it is one; what is wrong with it is told without its value."""
+    try:
+        parts = urlsplit(url.get_secret_value())
+        _ = parts.port
+    except ValueError:
+        raise ValueError("is not an address") from None
+    if parts.scheme not in schemes:
+        raise ValueError(f"must be an address that begins with {' or '.join(schemes)}://")
+    return url
 
 
 def secret_file(path: Path) -> SecretStr:

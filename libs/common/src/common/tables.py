@@ -17,16 +17,14 @@ CREATE TABLE outbox_stream (
     sequence bigint NOT NULL
 ) WITH (fillfactor = 80);
 
-CREATE TABLE outbox_part (
-    part smallint PRIMARY KEY,
-    served_at timestamptz NOT NULL DEFAULT now()
-) WITH (fillfactor = 50, autovacuum_vacuum_threshold = 50, autovacuum_vacuum_scale_factor = 0);
+CREATE TABLE outbox_part (part smallint PRIMARY KEY);
 INSERT INTO outbox_part (part) SELECT generate_series(0, 15);
 
 CREATE TABLE event_log (
     event_id uuid NOT NULL,
     type text NOT NULL,
     stream text,
+    epoch integer,
     sequence bigint,
     body bytea NOT NULL,
     PRIMARY KEY (event_id)
@@ -68,7 +66,7 @@ CREATE TABLE parked (
     consumer text NOT NULL,
     stream text,
     sequence bigint,
-    event_id uuid,
+    event_id uuid NOT NULL,
     type text,
     body bytea NOT NULL,
     reason text NOT NULL CHECK (reason IN ('early', 'failed', 'undecodable')),
@@ -77,22 +75,12 @@ CREATE TABLE parked (
     parked_at timestamptz NOT NULL DEFAULT now(),
     next_at timestamptz
 );
-CREATE UNIQUE INDEX parked_in_stream ON parked (consumer, stream, sequence)
-    WHERE stream IS NOT NULL;
-CREATE UNIQUE INDEX parked_alone ON parked (consumer, event_id)
-    WHERE stream IS NULL AND event_id IS NOT NULL;
+CREATE UNIQUE INDEX parked_once ON parked (consumer, event_id);
+CREATE INDEX parked_in_stream ON parked (consumer, stream, sequence) WHERE stream IS NOT NULL;
 CREATE INDEX parked_due ON parked (consumer, next_at) WHERE next_at IS NOT NULL;
 """
 
 DELIVERY_1 = """
-CREATE TABLE delivery_agency (
-    partner text NOT NULL,
-    lane text NOT NULL,
-    agency text NOT NULL,
-    served_at timestamptz NOT NULL DEFAULT '-infinity',
-    PRIMARY KEY (partner, lane, agency)
-) WITH (fillfactor = 50);
-
 CREATE TABLE delivery_worker (
     worker uuid PRIMARY KEY,
     seen_at timestamptz NOT NULL DEFAULT now()
@@ -100,14 +88,15 @@ CREATE TABLE delivery_worker (
 
 CREATE TABLE delivery (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    partner text NOT NULL,
-    lane text NOT NULL DEFAULT 'live',
-    agency text NOT NULL,
-    subject text NOT NULL,
-    kind text NOT NULL,
-    key text NOT NULL,
+    partner text COLLATE "C" NOT NULL,
+    lane text COLLATE "C" NOT NULL DEFAULT 'live',
+    agency text COLLATE "C" NOT NULL,
+    subject text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    key text COLLATE "C" NOT NULL,
     version bigint NOT NULL DEFAULT 1,
     body bytea NOT NULL,
+    waits boolean NOT NULL DEFAULT true,
     traceparent text,
     state text NOT NULL DEFAULT 'due' CHECK (state IN ('due', 'sending', 'unknown', 'held')),
     attempts integer NOT NULL DEFAULT 0,
@@ -120,10 +109,11 @@ CREATE TABLE delivery (
     UNIQUE (partner, kind, key)
 ) WITH (fillfactor = 80, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.02,
         autovacuum_vacuum_cost_delay = 0);
-CREATE INDEX delivery_due ON delivery (partner, lane, agency, id)
+CREATE INDEX delivery_due ON delivery (partner, lane, agency, next_at, id)
     WHERE state IN ('due', 'unknown');
 CREATE INDEX delivery_subject ON delivery (partner, subject, id);
 CREATE INDEX delivery_sending ON delivery (worker) WHERE state = 'sending';
+CREATE INDEX delivery_held ON delivery (partner, id) WHERE state = 'held';
 """
 
 

@@ -22,26 +22,21 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
-from opentelemetry.trace import Link, Span, SpanKind
+from opentelemetry.trace import Link, Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client import Counter as PrometheusCounter
 
 from common.envelope import Received
+from common.errors import describe, stack
 from common.settings import TelemetrySettings
 
 _W3C = TraceContextTextMapPropagator()
 _MOST_LINKS = 32
 _NEVER_LOGGED = frozenset(
     {
-        "authorization",
-        "token",
-        "secret",
-        "password",
-        "sealed",
-        "applicant",
-        "body",
-        "identity",
+        *("authorization", "cookie", "password", "secret", "client_secret", "token"),
+        *("access_token", "applicant", "identity", "sealed", "body", "email", "phone", "address"),
     }
 )
 
@@ -69,6 +64,17 @@ def context_of(traceparent: str | None) -> Context:
 
 def _sampled(traceparent: str | None) -> bool:
     return traceparent is not None and traceparent[-1:] in "13579bdf"
+
+
+@contextmanager
+def _failure_told(*spans: Span) -> Iterator[None]:
+    """What is raised becomes the spans' status, without its message, which may be personal."""
+    try:
+        yield
+    except Exception as error:
+        for span in spans:
+            span.set_status(StatusCode.ERROR, describe(error))
+        raise
 
 
 class Telemetry:
@@ -154,13 +160,17 @@ class Telemetry:
     ) -> Iterator[Span]:
         """A span below the current one, or below a remote parent."""
         context = context_of(traceparent) if traceparent else None
-        with self.tracer.start_as_current_span(
-            name,
-            context=context,
-            kind=kind,
-            attributes=attributes,
-            record_exception=False,
-        ) as span:
+        with (
+            self.tracer.start_as_current_span(
+                name,
+                context=context,
+                kind=kind,
+                attributes=attributes,
+                record_exception=False,
+                set_status_on_exception=False,
+            ) as span,
+            _failure_told(span),
+        ):
             yield span
 
     @contextmanager
@@ -186,7 +196,8 @@ class Telemetry:
             carried[id_] = carrier["traceparent"]
         token = _process_spans.set(carried)
         try:
-            yield
+            with _failure_told(*spans.values()):
+                yield
         finally:
             _process_spans.reset(token)
             for span in spans.values():
@@ -206,13 +217,17 @@ class Telemetry:
             Link(trace.get_current_span(context_of(traceparent)).get_span_context())
             for traceparent in sampled
         ]
-        with self.tracer.start_as_current_span(
-            name,
-            context=context_of(sampled[0]),
-            kind=SpanKind.CLIENT,
-            links=links if len(links) > 1 else None,
-            record_exception=False,
-        ) as span:
+        with (
+            self.tracer.start_as_current_span(
+                name,
+                context=context_of(sampled[0]),
+                kind=SpanKind.CLIENT,
+                links=links if len(links) > 1 else None,
+                record_exception=False,
+                set_status_on_exception=False,
+            ) as span,
+            _failure_told(span),
+        ):
             yield span
 
     def close(self) -> None:
@@ -221,21 +236,31 @@ class Telemetry:
 
 
 def configure_logging(level: str, file: TextIO = sys.stdout) -> None:
-    """JSON lines, one event each, without what must not be logged."""
+    """JSON lines, one event each, without what must not be logged; libraries' own logs as well."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _withhold,
-            structlog.processors.format_exc_info,
+            _without_message,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
         logger_factory=structlog.WriteLoggerFactory(file=file),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=logging.WARNING, stream=file, format="%(message)s")
+    logging.basicConfig(level=logging.WARNING, handlers=[_Libraries()], force=True)
+
+
+class _Libraries(logging.Handler):
+    """What libraries log, as lines of ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        # Only the first line: asyncio's second one shows what it could not deliver.
+        event = record.getMessage().partition("\n")[0]
+        structlog.get_logger().log(record.levelno, event, logger=record.name, exc_info=error)
 
 
 def _withhold(
@@ -243,4 +268,16 @@ def _withhold(
 ) -> MutableMapping[str, Any]:
     for key in entry.keys() & _NEVER_LOGGED:
         entry[key] = "[withheld]"
+    return entry
+
+
+def _without_message(
+    _logger: Any, _method: str, entry: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """An exception is told by its kind and place: its message may hold what somebody sent."""
+    error = entry.pop("exc_info", None)
+    if error is True:
+        error = sys.exc_info()[1]
+    if isinstance(error, BaseException):
+        entry.update(error=describe(error), stack=stack(error))
     return entry

@@ -31,6 +31,23 @@ class ProcedurePublished(Event):
     version: int
 
 
+class EditionPublished(Event):
+    """A load of the catalogue was told in full. Stream: ``edition``.
+
+    Procedures and agencies are streams of their own, so this can overtake some of them: a replica
+    is complete once it holds as many as are counted here.
+    """
+
+    TYPE: ClassVar[str] = "catalog.edition-published.v1"
+    PRODUCER: ClassVar[str] = "catalog"
+
+    revision: int
+    name: str
+    procedures: int
+    """How many different procedures have been told since the first edition."""
+    agencies: int
+
+
 class AgencyPublished(Event):
     """An agency with its code in the new form, validity and successor."""
 

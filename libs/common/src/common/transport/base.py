@@ -10,10 +10,15 @@ from typing import Protocol
 
 @cache
 def topic(pattern: str) -> re.Pattern[str]:
-    """A topic pattern (``*`` one word, ``#`` any number) as a regular expression."""
-    special = {"*": r"[^.]+", "#": r".*"}
-    words = [special.get(word, re.escape(word)) for word in pattern.split(".")]
-    return re.compile("^" + r"\.".join(words).replace(r"\..*", r"(?:\..*)?") + "$")
+    """A topic pattern (``*`` one word, ``#`` any number) as a regular expression.
+
+    Each word brings the dot after it, so that ``#`` can stand for no word at all: what matches in
+    full is a routing key with a dot at its end.
+    """
+    told = ""
+    for word in pattern.split("."):
+        told += {"*": r"[^.]*\.", "#": r"(?:[^.]*\.)*"}.get(word, re.escape(word) + r"\.")
+    return re.compile(told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,7 @@ class Queue:
 
     def wants(self, routing_key: str) -> bool:
         """Whether one of its patterns matches."""
-        return any(topic(pattern).match(routing_key) for pattern in self.patterns)
+        return any(topic(pattern).fullmatch(routing_key + ".") for pattern in self.patterns)
 
 
 Handler = Callable[[Sequence[bytes]], Awaitable[None]]

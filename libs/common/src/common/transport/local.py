@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from common.errors import describe
 from common.transport.base import Check, Handler, Message, Missing, Queue, TransportDown
 
-_PATIENCE_SECONDS = 30.0
 _RETRY_SECONDS = 0.2
 
 log = structlog.get_logger()
@@ -29,20 +29,28 @@ class _Consumer:
     stopped: bool = False
 
     async def take(self, messages: Sequence[Message]) -> bool:
-        """Hand the messages over, a batch at a time, again and again until done or stopped."""
+        """Hand the messages over, a batch at a time; False when stopped before the last."""
         async with self.one_at_a_time:
             for start in range(0, len(messages), self.batch):
-                bodies = [message.body for message in messages[start : start + self.batch]]
-                while True:
-                    if self.stopped:
-                        return False
-                    try:
-                        await self.handler(bodies)
-                        break
-                    except Exception as error:
-                        log.warning("batch not taken", queue=self.queue.name, error=repr(error))
-                        await asyncio.sleep(_RETRY_SECONDS)
+                batch = [message.body for message in messages[start : start + self.batch]]
+                if not await self._take_batch(batch):
+                    return False
         return True
+
+    async def _take_batch(self, batch: Sequence[bytes]) -> bool:
+        failed = False
+        while not self.stopped:
+            try:
+                if failed:
+                    await self.check()
+                await self.handler(batch)
+                return True
+            except Exception as error:
+                if not failed:
+                    log.warning("batch not taken", queue=self.queue.name, error=describe(error))
+                failed = True
+                await asyncio.sleep(_RETRY_SECONDS)
+        return False
 
 
 class LocalTransport:
@@ -51,11 +59,13 @@ class LocalTransport:
     Args:
         opened: False where services are still to register; nothing is published until ``open``,
             so that no event passes by a consumer that is about to come.
+        patience: seconds that a consumer has for what is published at once.
     """
 
-    def __init__(self, *, opened: bool = True) -> None:
+    def __init__(self, *, opened: bool = True, patience: float = 30.0) -> None:
         self._consumers: dict[str, _Consumer] = {}
         self._closed = not opened
+        self._patience = patience
 
     def open(self) -> None:
         """All consumers are registered: publish from now on."""
@@ -80,7 +90,7 @@ class LocalTransport:
                 return
             done = False
             try:
-                async with asyncio.timeout(_PATIENCE_SECONDS):
+                async with asyncio.timeout(self._patience):
                     done = await consumer.take([messages[place] for place in wanted])
             except TimeoutError:
                 log.warning("consumer too slow", queue=consumer.queue.name)

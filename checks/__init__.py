@@ -1,0 +1,1 @@
+"""`make check` and `make test`: every gate of the repository, and the account of those not run."""

@@ -1,0 +1,320 @@
+"""The rows of ``delivery``: how they are queued, claimed, settled and taken over.
+
+A row is ``due`` (to be sent), ``sending`` (a worker has it), ``unknown`` (to be asked about, or
+sent again) or ``held`` (for an operator); it is deleted when the partner has the item. Only ``due``
+and ``unknown`` rows whose ``next_at`` has come are ever looked at, and of each agency only a few of
+the first, so that claiming costs the same whatever waits.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from common.delivery.partner import Claimed, Item
+
+_QUEUE = text(
+    """
+    INSERT INTO delivery AS d
+        (partner, lane, agency, subject, kind, key, version, body, waits, traceparent)
+    SELECT :partner, lane, agency, subject, kind, key, version, body, waits, traceparent
+    FROM unnest(CAST(:lanes AS text[]), CAST(:agencies AS text[]), CAST(:subjects AS text[]),
+            CAST(:kinds AS text[]), CAST(:keys AS text[]), CAST(:versions AS bigint[]),
+            CAST(:bodies AS bytea[]), CAST(:waits AS boolean[]), CAST(:traces AS text[]))
+        WITH ORDINALITY AS given
+        (lane, agency, subject, kind, key, version, body, waits, traceparent, place)
+    ORDER BY place
+    ON CONFLICT (partner, kind, key) DO UPDATE
+        SET version = excluded.version, body = excluded.body, traceparent = excluded.traceparent,
+            state = CASE d.state WHEN 'held' THEN 'due' ELSE d.state END,
+            attempts = CASE d.state WHEN 'held' THEN 0 ELSE d.attempts END,
+            next_at = CASE d.state WHEN 'held' THEN now() ELSE d.next_at END
+        WHERE d.version < excluded.version
+    """
+)
+
+
+async def queue(connection: AsyncConnection, partner: str, items: Sequence[Item]) -> None:
+    """Queue items in the caller's transaction.
+
+    An older version that still waits is replaced in its place. Of several items with one kind and
+    key only the last is taken, in the place of the first.
+    """
+    latest: dict[tuple[str, str], Item] = {}
+    for item in items:
+        latest[item.kind, item.key] = item
+    if not latest:
+        return
+    # Every transaction locks rows by subject: two that meet cannot block each other.
+    rows = sorted(latest.values(), key=lambda item: item.subject)
+    await connection.execute(
+        _QUEUE,
+        {
+            "partner": partner,
+            "lanes": [item.lane for item in rows],
+            "agencies": [item.agency for item in rows],
+            "subjects": [item.subject for item in rows],
+            "kinds": [item.kind for item in rows],
+            "keys": [item.key for item in rows],
+            "versions": [item.version for item in rows],
+            "bodies": [item.body for item in rows],
+            "waits": [item.waits for item in rows],
+            "traces": [item.traceparent for item in rows],
+        },
+    )
+
+
+Turn = tuple[str, str]
+"""A lane and an agency."""
+
+# Walks from agency to agency in the index, one probe each, never over their rows. The lock makes
+# claiming an agency's items one worker's business at a time; it ends with the transaction.
+_TURNS = text(
+    """
+    WITH RECURSIVE walk (lane, agency, start) AS (
+        SELECT CAST(:lane AS text) COLLATE "C", CAST(:agency AS text) COLLATE "C", true
+        UNION ALL
+        SELECT next.lane, next.agency, false FROM walk CROSS JOIN LATERAL (
+            SELECT d.lane, d.agency FROM delivery d
+            WHERE d.partner = :partner AND d.state IN ('due', 'unknown')
+              AND (d.lane, d.agency) > (walk.lane, walk.agency)
+            ORDER BY d.lane, d.agency LIMIT 1) AS next
+        WHERE CAST(:last_lane AS text) IS NULL
+           OR (next.lane, next.agency) <= (CAST(:last_lane AS text), CAST(:last_agency AS text))
+    ), ready AS (
+        SELECT lane, agency FROM walk
+        WHERE NOT start AND EXISTS (
+            SELECT FROM delivery d
+            WHERE d.partner = :partner AND d.lane = walk.lane AND d.agency = walk.agency
+              AND d.state IN ('due', 'unknown') AND d.next_at <= now())
+        LIMIT :agencies
+    )
+    SELECT lane, agency FROM ready
+    WHERE pg_try_advisory_xact_lock(hashtextextended(:partner || lane || ' ' || agency, 0))
+    """
+)
+
+
+async def turns(
+    connection: AsyncConnection, partner: str, after: Turn, agencies: int
+) -> list[Turn]:
+    """The next agencies with something to do, in a ring that goes on behind ``after``.
+
+    They are this transaction's alone until it ends; one that another worker has is left out.
+    """
+    keys = {"partner": partner, "lane": after[0], "agency": after[1], "agencies": agencies}
+    found = await connection.execute(_TURNS, {**keys, "last_lane": None, "last_agency": None})
+    ring = [(row.lane, row.agency) for row in found]
+    if len(ring) < agencies and after > ("", ""):
+        keys |= {"lane": "", "agency": "", "agencies": agencies - len(ring)}
+        found = await connection.execute(
+            _TURNS, {**keys, "last_lane": after[0], "last_agency": after[1]}
+        )
+        ring += [(row.lane, row.agency) for row in found]
+    return ring
+
+
+# An item is ready when all before it of the same subject are ready too and of its kind: they share
+# the call. Were one of those left out because somebody has its row, `forerunner` tells.
+_CLAIM = text(
+    """
+    WITH ready AS (
+        SELECT chosen.*
+        FROM unnest(CAST(:lanes AS text[]), CAST(:agencies AS text[])) AS turn (lane, agency)
+        CROSS JOIN LATERAL (
+            SELECT d.id, d.state, d.sent_version
+            FROM (SELECT id, next_at FROM delivery
+                  WHERE partner = :partner AND lane = turn.lane AND agency = turn.agency
+                    AND state IN ('due', 'unknown') AND next_at <= now()
+                  ORDER BY next_at, id LIMIT :look) AS near
+            JOIN delivery d ON d.id = near.id
+            WHERE d.state IN ('due', 'unknown') AND NOT (d.waits AND EXISTS (
+                SELECT FROM delivery before
+                WHERE before.partner = :partner AND before.subject = d.subject
+                  AND before.id < d.id
+                  AND (before.kind <> d.kind OR before.state <> d.state
+                       OR before.next_at > d.next_at)))
+            ORDER BY near.next_at, near.id LIMIT :share FOR UPDATE OF d SKIP LOCKED) AS chosen
+    )
+    UPDATE delivery SET state = 'sending', worker = :worker, attempts = attempts + 1,
+        sent_version = CASE ready.state WHEN 'unknown'
+            THEN coalesce(delivery.sent_version, version) ELSE version END
+    FROM ready WHERE delivery.id = ready.id
+    RETURNING delivery.id, agency, subject, kind, key, version, body, traceparent, attempts,
+        ready.state = 'unknown' AS asking, ready.sent_version AS asked_version, maybe_doubled,
+        lane, CASE WHEN waits THEN (
+            SELECT max(before.id) FROM delivery before
+            WHERE before.partner = :partner AND before.subject = delivery.subject
+              AND before.id < delivery.id) END AS forerunner
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A claimed item, whose turn it was, and the id of the item that goes right before it."""
+
+    item: Claimed
+    turn: Turn
+    forerunner: int | None
+
+
+async def claim(
+    connection: AsyncConnection, partner: str, worker: UUID, of: Sequence[Turn], share: int
+) -> list[Found]:
+    """Claim up to ``share`` items of each agency whose turn it is."""
+    found = await connection.execute(
+        _CLAIM,
+        {
+            "partner": partner,
+            "lanes": [lane for lane, _ in of],
+            "agencies": [agency for _, agency in of],
+            "look": 4 * share + 100,
+            "share": share,
+            "worker": worker,
+        },
+    )
+    return [
+        Found(Claimed(*columns), (lane, columns[1]), forerunner)
+        for *columns, lane, forerunner in found
+    ]
+
+
+# Behind an item that is held or has to wait there is nothing to find for a while.
+_BEHIND = text(
+    """
+    SELECT near.id, blocker.until
+    FROM unnest(CAST(:lanes AS text[]), CAST(:agencies AS text[])) AS turn (lane, agency)
+    CROSS JOIN LATERAL (
+        SELECT id, subject FROM delivery
+        WHERE partner = :partner AND lane = turn.lane AND agency = turn.agency
+          AND state IN ('due', 'unknown') AND next_at <= now() AND waits
+        ORDER BY next_at, id LIMIT :look) AS near
+    CROSS JOIN LATERAL (
+        SELECT max(CASE before.state
+            WHEN 'held' THEN now() + make_interval(secs => :patience * (0.5 + random()))
+            ELSE before.next_at END) AS until
+        FROM delivery before
+        WHERE before.partner = :partner AND before.subject = near.subject
+          AND before.id < near.id AND before.state <> 'sending') AS blocker
+    WHERE blocker.until > now()
+    """
+)
+_PUT_OFF = text(
+    """
+    UPDATE delivery SET next_at = behind.until
+    FROM unnest(CAST(:ids AS bigint[]), CAST(:untils AS timestamptz[])) AS behind (id, until)
+    WHERE delivery.id = behind.id AND delivery.state IN ('due', 'unknown')
+    """
+)
+_LOOK, _PATIENCE_SECONDS = 100, 600.0
+
+
+async def defer(connection: AsyncConnection, partner: str, of: Sequence[Turn]) -> int:
+    """Put off what stands behind items that cannot go, among the first of each agency; how much."""
+    found = await connection.execute(
+        _BEHIND,
+        {
+            "partner": partner,
+            "lanes": [lane for lane, _ in of],
+            "agencies": [agency for _, agency in of],
+            "look": _LOOK,
+            "patience": _PATIENCE_SECONDS,
+        },
+    )
+    behind = found.all()
+    if behind:
+        ids, untils = zip(*behind, strict=True)
+        await connection.execute(_PUT_OFF, {"ids": list(ids), "untils": list(untils)})
+    return len(behind)
+
+
+# `worker` is set while a row is sending and at no other time. (Naming the state too would let the
+# planner take the index of a worker's rows and compare each of them with each settled one.) What
+# was put off behind an item that had trouble is let go when that item is done.
+_SETTLE = text(
+    """
+    WITH settled AS (
+        SELECT * FROM unnest(CAST(:ids AS bigint[]), CAST(:versions AS bigint[]),
+            CAST(:states AS text[]), CAST(:waits AS float8[]), CAST(:attempts AS integer[]),
+            CAST(:doubled AS boolean[]), CAST(:errors AS text[]))
+            AS s (id, version, state, wait, attempts, doubled, error)
+    ), gone AS (
+        DELETE FROM delivery USING settled
+        WHERE delivery.id = settled.id AND delivery.worker = :worker
+          AND settled.state = 'done' AND delivery.version = settled.version
+        RETURNING delivery.subject, delivery.error
+    ), freed AS (
+        UPDATE delivery SET next_at = now()
+        FROM (SELECT DISTINCT subject FROM gone WHERE error IS NOT NULL) AS open
+        WHERE delivery.partner = :partner AND delivery.subject = open.subject
+          AND delivery.state = 'due' AND delivery.next_at > now() AND delivery.error IS NULL
+    )
+    UPDATE delivery SET
+        state = CASE WHEN settled.state = 'done' THEN 'due' ELSE settled.state END,
+        next_at = now() + make_interval(secs => settled.wait),
+        attempts = settled.attempts, error = settled.error, worker = NULL,
+        maybe_doubled = settled.doubled
+    FROM settled
+    WHERE delivery.id = settled.id AND delivery.worker = :worker
+      AND NOT (settled.state = 'done' AND delivery.version = settled.version)
+    """
+)
+
+
+async def settle(
+    connection: AsyncConnection,
+    partner: str,
+    worker: UUID,
+    rows: Sequence[tuple[int, int, str, float, int, bool, str | None]],
+) -> None:
+    """Write what became of claimed items.
+
+    Args:
+        rows: for each its id, the version that was claimed, the next state (``done`` deletes it,
+            unless a newer version came meanwhile), seconds to wait, attempts so far, whether it
+            may be doubled, and the error.
+    """
+    names = ("ids", "versions", "states", "waits", "attempts", "doubled", "errors")
+    columns = zip(*rows, strict=True)
+    values = {name: list(column) for name, column in zip(names, columns, strict=True)}
+    await connection.execute(_SETTLE, {**values, "partner": partner, "worker": worker})
+
+
+_SEEN = text(
+    """
+    INSERT INTO delivery_worker (worker) VALUES (:worker)
+    ON CONFLICT (worker) DO UPDATE SET seen_at = now()
+    """
+)
+_ORPHANS = text(
+    """
+    WITH lost AS (
+        DELETE FROM delivery_worker WHERE seen_at < now() - make_interval(secs => :lease)
+    )
+    UPDATE delivery SET state = 'unknown', worker = NULL, next_at = now(),
+        error = 'the worker ended in the middle of the call'
+    WHERE state = 'sending' AND NOT EXISTS (
+        SELECT FROM delivery_worker
+        WHERE delivery_worker.worker = delivery.worker
+          AND seen_at >= now() - make_interval(secs => :lease))
+    """
+)
+_LEAVE = text("DELETE FROM delivery_worker WHERE worker = :worker")
+
+
+async def seen(connection: AsyncConnection, worker: UUID) -> None:
+    """Give a sign of life. A worker's first one comes before its first claim."""
+    await connection.execute(_SEEN, {"worker": worker})
+
+
+async def orphans(connection: AsyncConnection, lease: float) -> int:
+    """Make unknown what workers were sending that gave no sign for ``lease`` seconds; how many."""
+    return (await connection.execute(_ORPHANS, {"lease": lease})).rowcount
+
+
+async def leave(connection: AsyncConnection, worker: UUID) -> None:
+    """Take leave: what the worker was still sending is unknown to the next one at once."""
+    await connection.execute(_LEAVE, {"worker": worker})

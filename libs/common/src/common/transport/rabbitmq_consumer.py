@@ -1,0 +1,151 @@
+"""One queue of RabbitMQ, consumed for as long as the process wants it."""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Sized
+from typing import Any
+
+import structlog
+from aio_pika.abc import AbstractChannel
+from aio_pika.exceptions import ChannelNotFoundEntity
+from aiormq.abc import DeliveredMessage
+
+from common.errors import describe
+from common.transport.base import Check, Handler, Missing, Queue, TransportDown
+from common.transport.rabbitmq_link import Link, cancelled, declare_events, declare_queue, quietly
+
+_BACKOFF_LEAST, _BACKOFF_MOST = 0.2, 5.0
+# What arrives within this time shares a transaction: it costs as much for one event as for fifty.
+_GATHER_SECONDS = 0.003
+
+log = structlog.get_logger()
+
+
+class QueueConsumer:
+    """Keeps one queue consumed, through lost connections, deleted queues and failing handlers."""
+
+    def __init__(
+        self,
+        link: Link,
+        queue: Queue,
+        handler: Handler,
+        check: Check,
+        batch: int,
+        missing: Missing | None,
+    ) -> None:
+        self._link = link
+        self._queue = queue
+        self._handler = handler
+        self._check = check
+        self._batch = batch
+        self._missing = missing
+        self._task: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
+        """Something arrived, the channel closed, or it is time to stop."""
+        self._stopping = asyncio.Event()
+
+    def start(self) -> None:
+        """Begin."""
+        self._task = asyncio.create_task(self._run(), name=f"consume {self._queue.name}")
+
+    async def stop(self) -> None:
+        """Finish the running batch; what has arrived beyond it stays with the broker."""
+        self._stopping.set()
+        self._news.set()
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def cancel(self) -> None:
+        """End now."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        backoff = _BACKOFF_LEAST
+        while not self._stopping.is_set():
+            started = asyncio.get_running_loop().time()
+            try:
+                # Asked first: taking messages only to give them back would use up their
+                # delivery limit.
+                await self._check()
+                connection = await self._link.connection()
+                channel = await connection.channel(publisher_confirms=False)
+                try:
+                    await self._consume(channel)
+                finally:
+                    if not channel.is_closed:
+                        await quietly(channel.close())
+            except asyncio.CancelledError:
+                if cancelled():
+                    raise
+            except Exception as error:
+                log.warning("consumer pauses", queue=self._queue.name, error=describe(error))
+            if asyncio.get_running_loop().time() - started > _BACKOFF_MOST:
+                backoff = _BACKOFF_LEAST
+            await self._pause(backoff * random.uniform(0.5, 1))
+            backoff = min(backoff * 2, _BACKOFF_MOST)
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            pass
+
+    async def _consume(self, channel: AbstractChannel) -> None:
+        """Consume until told to stop.
+
+        Raises:
+            Exception: the handler's, or TransportDown where the channel or the queue is lost.
+        """
+        lower: Any = await channel.get_underlay_channel()
+        await lower.basic_qos(prefetch_count=2 * self._batch)
+        await declare_events(channel)
+        if self._missing and not await self._exists():
+            async with self._missing():
+                await declare_queue(channel, self._queue)
+        else:
+            await declare_queue(channel, self._queue)
+        # Of this channel alone: a number of one channel must never be acknowledged on another.
+        arrived: deque[DeliveredMessage] = deque()
+
+        async def arrive(message: DeliveredMessage) -> None:
+            arrived.append(message)
+            self._news.set()
+
+        lower.closing.add_done_callback(lambda _: self._news.set())
+        lower.on_consumer_cancel_callbacks.add(lambda _: self._news.set())
+        tag = (await lower.basic_consume(self._queue.name, arrive)).consumer_tag
+        while await self._have_arrived(arrived, lower, tag):
+            size = min(len(arrived), self._batch)
+            batch = [arrived.popleft() for _ in range(size)]
+            await self._handler([message.body for message in batch])
+            await lower.basic_ack(batch[-1].delivery_tag, multiple=True, wait=False)
+
+    async def _have_arrived(self, arrived: Sized, channel: Any, consumer_tag: str) -> bool:
+        """Wait for messages; False once it is time to stop.
+
+        Raises:
+            TransportDown: the channel was closed, or the queue deleted.
+        """
+        while not self._stopping.is_set():
+            if channel.is_closed or consumer_tag not in channel.consumers:
+                raise TransportDown("the channel was closed or the queue deleted")
+            if arrived:
+                if len(arrived) < self._batch:
+                    await asyncio.sleep(_GATHER_SECONDS)
+                return True
+            self._news.clear()
+            await self._news.wait()
+        return False
+
+    async def _exists(self) -> bool:
+        channel = await (await self._link.connection()).channel()
+        try:
+            await channel.declare_queue(self._queue.name, passive=True)
+        except ChannelNotFoundEntity:
+            return False
+        await channel.close()
+        return True

@@ -1,0 +1,142 @@
+"""Connections to RabbitMQ, what is declared there, and how its troubles are told."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import aio_pika
+import structlog
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
+
+from common.transport.base import Queue, TransportDown
+
+EVENTS = "events"
+CONNECT_SECONDS = 5.0
+DELIVERY_LIMIT = 50
+_NO_LIMIT = 1_000_000  # RabbitMQ 4 would set 20 by itself, and then drop a dead letter
+_CLOSE_SECONDS = 2.0
+_HEARTBEAT_SECONDS = 10
+
+log = structlog.get_logger()
+
+
+def cancelled() -> bool:
+    """Whether the running task was asked to end.
+
+    aiormq ends whoever waits on a lost connection with CancelledError as well. Taken for a wish
+    to end, that would end a relay or a consumer in silence.
+    """
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
+@contextmanager
+def broker_trouble() -> Iterator[None]:
+    """Make TransportDown of whatever goes wrong with the broker."""
+    try:
+        yield
+    except TransportDown:
+        raise
+    except asyncio.CancelledError:
+        if cancelled():
+            raise
+        raise TransportDown("the connection was lost") from None
+    except Exception as error:
+        raise TransportDown(type(error).__name__) from error
+
+
+async def quietly(closing: Awaitable[Any]) -> None:
+    """Close something, without waiting long for a broker that does not answer."""
+    try:
+        with broker_trouble():
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await closing
+    except TransportDown as error:
+        log.debug("closing failed", error=str(error))
+
+
+class Link:
+    """One connection that is made anew whenever it is lost.
+
+    Args:
+        urls: the hosts of a cluster; any of them will do.
+        name: what the broker's operators see.
+    """
+
+    def __init__(self, urls: Sequence[str], name: str) -> None:
+        self._urls = list(urls)
+        self._name = name
+        self._connection: AbstractConnection | None = None
+        self._lock = asyncio.Lock()
+
+    async def connection(self) -> AbstractConnection:
+        """The open connection, or a new one to any of the hosts.
+
+        Raises:
+            TransportDown: no host takes it.
+        """
+        async with self._lock:
+            # `is_closed` tells only of a connection that this side has closed.
+            if self._connection is not None and self._connection.connected.is_set():
+                return self._connection
+            await self.close()
+            failure = ""
+            for url in random.sample(self._urls, len(self._urls)):
+                try:
+                    with broker_trouble():
+                        async with asyncio.timeout(CONNECT_SECONDS):
+                            self._connection = await aio_pika.connect(
+                                url,
+                                heartbeat=_HEARTBEAT_SECONDS,
+                                client_properties={"connection_name": self._name},
+                            )
+                    return self._connection
+                except TransportDown as error:
+                    failure = str(error)
+            raise TransportDown(f"no broker takes a connection: {failure}")
+
+    async def close(self) -> None:
+        """Close it; the next one who asks gets a new one."""
+        connection, self._connection = self._connection, None
+        if connection is not None and not connection.is_closed:
+            await quietly(connection.close())
+
+
+async def declare_events(channel: AbstractChannel) -> AbstractExchange:
+    """The exchange of all events."""
+    unrouted = await channel.declare_exchange(
+        "events.unrouted", aio_pika.ExchangeType.FANOUT, durable=True
+    )
+    return await channel.declare_exchange(
+        EVENTS,
+        aio_pika.ExchangeType.TOPIC,
+        durable=True,
+        arguments={"alternate-exchange": unrouted.name},
+    )
+
+
+async def declare_queue(channel: AbstractChannel, queue: Queue) -> None:
+    """A consumer's queue with its bindings, and where its dead letters go."""
+    dead = await channel.declare_exchange("dead", aio_pika.ExchangeType.DIRECT, durable=True)
+    dead_name = f"{queue.service}.dead"
+    dead_queue = await channel.declare_queue(
+        dead_name,
+        durable=True,
+        arguments={"x-queue-type": "quorum", "x-delivery-limit": _NO_LIMIT},
+    )
+    await dead_queue.bind(dead, dead_name)
+    if queue.name == dead_name:
+        return
+    arguments: dict[str, Any] = {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": DELIVERY_LIMIT,
+        "x-dead-letter-exchange": dead.name,
+        "x-dead-letter-routing-key": dead_name,
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+    }
+    declared = await channel.declare_queue(queue.name, durable=True, arguments=arguments)
+    for pattern in queue.patterns:
+        await declared.bind(EVENTS, pattern)

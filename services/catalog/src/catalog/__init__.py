@@ -1,0 +1,1 @@
+"""The catalogue: procedures, agencies, fields and code lists, served and told to the others."""

@@ -1,0 +1,62 @@
+"""A dossier as the service keeps it, and what becomes of a step."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from common.contracts.base import Data
+from common.contracts.dossier import (
+    DossierFact,
+    DossierState,
+    SigningRequested,
+    Status,
+    StepTaken,
+    Supplement,
+)
+from common.errors import Problem
+
+
+class Signing(Data):
+    """A signature that was asked for; a result's last one is the one that counts."""
+
+    request_id: UUID
+    result: str
+
+
+class Dossier(Data):
+    """A dossier with what only this service needs to know of it."""
+
+    state: DossierState
+    steps: int
+    """Steps taken so far: the number of the last one, and the version of the dossier."""
+    resume: Status | None = None
+    """In status 5 or 6: the status that was interrupted and is gone back to."""
+    fee_open: bool = False
+    """A fee was asked for and its payment has not been recorded."""
+    signings: tuple[Signing, ...] = ()
+
+    @property
+    def code(self) -> str:
+        return self.state.code
+
+    @property
+    def open_supplement(self) -> Supplement | None:
+        """The latest request for papers, while it is unanswered."""
+        last = self.state.supplements[-1] if self.state.supplements else None
+        return last if last is not None and last.given_at is None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A step that took effect."""
+
+    dossier: Dossier
+    step: StepTaken
+    fact: DossierFact
+    signings: tuple[SigningRequested, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A step that did not; the dossier is as it was."""
+
+    problem: Problem

@@ -1,0 +1,67 @@
+"""What the outcome of a signature does to a dossier, also to a closed one."""
+
+from common.contracts.dossier import (
+    DossierFact,
+    ResultPaper,
+    ResultSigned,
+    ResultSigningFailed,
+    StepTaken,
+)
+from common.contracts.signature import (
+    SignatureCompleted,
+    SignatureFact,
+    SignatureFailed,
+    SignatureHeld,
+)
+from dossier.domain.model import Dossier, Taken
+
+_OUTCOMES = {
+    "rejected-by-user": "người ký từ chối",
+    "expired": "quá thời gian chờ người ký xác nhận",
+    "failed": "không ký được",
+    "cancelled": "yêu cầu ký đã bị hủy",
+}
+
+
+def record(before: Dossier, fact: SignatureFact) -> Taken | None:
+    """Record a signature's outcome.
+
+    None where it changes nothing: the request is not of this dossier, a later one took its place,
+    or its outcome is known already.
+    """
+    paper = _paper(before, fact)
+    if paper is None:
+        return None
+    kind: type[DossierFact]
+    match fact:
+        case SignatureCompleted():
+            kind, name = ResultSigned, "result-signed"
+            after = paper.model_copy(update={"signing": "signed", "file": fact.file})
+            note = f"Đã ký số kết quả {paper.id}"
+        case SignatureFailed():
+            kind, name = ResultSigningFailed, "result-signing-failed"
+            after = paper.model_copy(update={"signing": "failed"})
+            note = f"Kết quả {paper.id} chưa được ký số: {_OUTCOMES[fact.outcome]}"
+        case SignatureHeld():
+            if paper.signing == "held":
+                return None
+            kind, name = ResultSigningFailed, "result-signing-held"
+            after = paper.model_copy(update={"signing": "held"})
+            note = f"Kết quả {paper.id} chưa rõ đã được ký số hay chưa, chờ kiểm tra"
+        case _:
+            return None
+    results = tuple(after if other.id == paper.id else other for other in before.state.results)
+    state = before.state.model_copy(update={"results": results})
+    number = before.steps + 1
+    step = StepTaken(number=number, kind=name, status=state.status, at=fact.at, note=note)
+    dossier = before.model_copy(update={"state": state, "steps": number})
+    return Taken(dossier, step, kind(dossier=state, step=step))
+
+
+def _paper(dossier: Dossier, fact: SignatureFact) -> ResultPaper | None:
+    """The result that waits for this request's outcome."""
+    last = {signing.result: signing.request_id for signing in dossier.signings}
+    for paper in dossier.state.results:
+        if last.get(paper.id) == fact.request_id and paper.signing in ("asked", "held"):
+            return paper
+    return None

@@ -1,0 +1,5 @@
+from alembic import context
+
+from common.database import run_migrations
+
+run_migrations(context)

@@ -1,0 +1,79 @@
+"""What the gateway hears: outcomes of submissions, and the catalogue."""
+
+from collections.abc import Sequence
+
+import structlog
+
+from common.contracts.catalog import AgencyPublished, EditionPublished, ProcedurePublished
+from common.contracts.dossier import SubmissionApplied, SubmissionRefused
+from common.envelope import Received
+from common.inbox import Subscription
+from common.outbox import Unit
+from gateway.store import catalogue as known
+from gateway.store import submissions
+from gateway.store.submissions import Outcome
+from gateway.use_cases.waiting import Waiting
+
+log = structlog.get_logger()
+
+
+async def catalogue(unit: Unit, events: Sequence[Received]) -> None:
+    """Keep what the gateway needs of the catalogue: that a code exists, and a procedure's names.
+
+    An inactive procedure or agency stays known: dossiers of the time before are reported later,
+    and their codes name agencies that have been merged since.
+    """
+    procedures: dict[str, ProcedurePublished] = {}
+    agencies: set[str] = set()
+    editions: list[EditionPublished] = []
+    for received in events:
+        match received.event:
+            case ProcedurePublished() as event:
+                procedures[event.code] = event
+            case AgencyPublished() as event:
+                agencies.add(event.code)
+            case EditionPublished() as event:
+                editions.append(event)
+    if procedures:
+        await known.keep_procedures(unit.connection, dict(sorted(procedures.items())))
+    if agencies:
+        await known.keep_agencies(unit.connection, sorted(agencies))
+    for edition in editions:
+        await known.keep_edition(unit.connection, edition)
+
+
+class Outcomes:
+    """Writes down what became of submissions, and wakes those who wait for it."""
+
+    def __init__(self, waiting: Waiting) -> None:
+        self._waiting = waiting
+
+    async def __call__(self, unit: Unit, events: Sequence[Received]) -> None:
+        outcomes = [outcome for event in events if (outcome := _outcome(event))]
+        if not outcomes:
+            return
+        changed = await submissions.decide(unit.connection, outcomes)
+        if changed < len(outcomes):
+            log.warning("outcomes of unknown submissions", count=len(outcomes) - changed)
+        self._waiting.hint(outcome.submission_id for outcome in outcomes)
+
+
+def _outcome(received: Received) -> Outcome | None:
+    match received.event:
+        case SubmissionApplied() as event:
+            return Outcome(
+                event.submission_id, "applied", received.time, event.step_number, event.flagged
+            )
+        case SubmissionRefused() as event:
+            return Outcome(event.submission_id, "refused", received.time, problem=event.problem)
+    return None
+
+
+def subscriptions(waiting: Waiting) -> tuple[Subscription, ...]:
+    """Every queue of the gateway."""
+    return (
+        Subscription(
+            "outcomes", ("submission.applied.v1", "submission.refused.v1"), Outcomes(waiting)
+        ),
+        Subscription("catalog", ("catalog.#",), catalogue),
+    )

@@ -1,0 +1,81 @@
+"""What the gateway is told at start."""
+
+from typing import Annotated, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from common.contracts.codes import AgencyCode
+from common.settings import BlobSettings, ServiceSettings, service_config
+from gateway.use_cases.tokens import SigningKey
+
+_ScopeToken = Annotated[str, StringConstraints(pattern=r"^[\x21\x23-\x5B\x5D-\x7E]+$")]
+
+
+class ClientSeed(BaseModel):
+    """A client that is to be registered, or brought up to date, at start."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    client_id: str = Field(pattern=r"^[A-Za-z0-9._~-]{1,64}$")
+    secret: SecretStr = Field(min_length=16, max_length=256)
+    scopes: tuple[_ScopeToken, ...]
+    agencies: tuple[AgencyCode | Annotated[str, StringConstraints(pattern=r"^\*$")], ...]
+    """Roots of the subtrees it acts for; ``*`` for all."""
+    active: bool = True
+
+
+_SEEDS = TypeAdapter(tuple[ClientSeed, ...])
+
+
+class Settings(ServiceSettings, BlobSettings):
+    """Environment prefix ``GATEWAY_``."""
+
+    model_config = service_config("GATEWAY_")
+
+    dossier_url: str
+    catalog_url: str
+    signature_url: str
+    signing_key: SecretStr
+    """EC P-256 private key (PEM) that signs access tokens."""
+    clients: SecretStr = SecretStr("[]")
+    """JSON list of ``{client_id, secret, scopes, agencies, active?}``; others stay as they are."""
+    token_seconds: int = Field(default=900, ge=60, le=24 * 3600)
+    """How long an access token is valid."""
+    upstream_seconds: float = Field(default=5.0, gt=0, le=30)
+    """How long a proxied read may take."""
+
+    @field_validator("signing_key")
+    @classmethod
+    def _usable_key(cls, value: SecretStr) -> SecretStr:
+        SigningKey(value)
+        return value
+
+    @field_validator("clients")
+    @classmethod
+    def _usable_clients(cls, value: SecretStr) -> SecretStr:
+        try:
+            _SEEDS.validate_json(value.get_secret_value())
+        except ValidationError as error:
+            places = {"/".join(map(str, fault["loc"])) or "JSON" for fault in error.errors()}
+            raise ValueError(f"not usable at: {', '.join(sorted(places))}") from None
+        return value
+
+    @model_validator(mode="after")
+    def _can_seal(self) -> Self:
+        if self.sealing_key not in self.sealing_keys:
+            raise ValueError("sealing_key must name one of sealing_keys")
+        return self
+
+    def client_seeds(self) -> tuple[ClientSeed, ...]:
+        """The clients to register."""
+        return _SEEDS.validate_json(self.clients.get_secret_value())

@@ -1,0 +1,234 @@
+"""Submissions: written, found again, decided. Statements take whole batches, as arrays."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.domain import Earlier, State, Submission
+
+_ROW = """id, client_id, agency, dossier_code, kind, fingerprint, state, received_at, decided_at,
+          step_number, flagged, problem"""
+
+_INSERT = text(
+    """
+    INSERT INTO submission (id, client_id, agency, dossier_code, kind, key, fingerprint,
+                            received_at, traceparent, request_id)
+    SELECT id, client_id, agency, dossier_code, kind, key, fingerprint, received_at, traceparent,
+           request_id
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:clients AS text[]), CAST(:agencies AS text[]),
+         CAST(:codes AS text[]), CAST(:kinds AS text[]), CAST(:keys AS text[]),
+         CAST(:fingerprints AS text[]), CAST(:received AS timestamptz[]),
+         CAST(:traceparents AS text[]), CAST(:requests AS text[]))
+         AS given (id, client_id, agency, dossier_code, kind, key, fingerprint, received_at,
+                   traceparent, request_id)
+    ORDER BY dossier_code, id
+    ON CONFLICT DO NOTHING RETURNING id
+    """
+)
+# What is found by key comes before what has the same content, and that before what has the code.
+_EARLIER = text(
+    f"""
+    SELECT given.place, earlier.*
+    FROM unnest(CAST(:clients AS text[]), CAST(:codes AS text[]), CAST(:kinds AS text[]),
+         CAST(:keys AS text[]), CAST(:fingerprints AS text[]))
+         WITH ORDINALITY AS given (client_id, dossier_code, kind, key, fingerprint, place)
+    CROSS JOIN LATERAL (
+        (SELECT 1 AS rank, 'key' AS by, {_ROW} FROM submission
+         WHERE client_id = given.client_id AND key = given.key)
+        UNION ALL
+        (SELECT 2, 'content', {_ROW} FROM submission
+         WHERE kind = 'submit' AND key IS NULL AND given.kind = 'submit' AND given.key IS NULL
+           AND dossier_code = given.dossier_code AND client_id = given.client_id
+           AND fingerprint = given.fingerprint)
+        UNION ALL
+        (SELECT 3, 'code', {_ROW} FROM submission
+         WHERE kind = 'submit' AND state <> 'refused' AND given.kind = 'submit'
+           AND dossier_code = given.dossier_code)
+    ) AS earlier
+    ORDER BY given.place, earlier.rank
+    """  # noqa: S608 - constants
+)
+_AGENCIES = text(
+    """
+    SELECT dossier_code, agency FROM submission
+    WHERE kind = 'submit' AND state <> 'refused' AND dossier_code = ANY(CAST(:codes AS text[]))
+    """
+)
+_DECIDE = text(
+    """
+    UPDATE submission SET state = outcome.state, decided_at = outcome.decided_at,
+        step_number = outcome.step_number, flagged = outcome.flagged, problem = outcome.problem
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:states AS text[]), CAST(:decided AS timestamptz[]),
+         CAST(:steps AS integer[]), CAST(:flags AS text[]), CAST(:problems AS jsonb[]))
+         AS outcome (id, state, decided_at, step_number, flagged, problem)
+    WHERE submission.id = outcome.id AND submission.state = 'pending'
+    """
+)
+_DECIDED = text(
+    f"SELECT {_ROW} FROM submission WHERE id = ANY(CAST(:ids AS uuid[])) AND state <> 'pending'"  # noqa: S608 - constants
+)
+_OWN = text(f"SELECT {_ROW} FROM submission WHERE id = :id AND client_id = :client")  # noqa: S608 - constants
+_PAGE = {
+    filtered: text(
+        f"""
+        SELECT {_ROW} FROM submission
+        WHERE client_id = :client AND id > :after {"AND state = :state" if filtered else ""}
+        ORDER BY id LIMIT :limit
+        """  # noqa: S608 - constants
+    )
+    for filtered in (False, True)
+}
+_LIVE = text(
+    f"""
+    SELECT {_ROW} FROM submission
+    WHERE dossier_code = :code AND kind = 'submit' AND state <> 'refused'
+    """  # noqa: S608 - constants
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NewSubmission:
+    """A row that is to be written, unless an earlier one stands in its way."""
+
+    id: UUID
+    client_id: str
+    agency: str
+    dossier_code: str
+    kind: str
+    key: str | None
+    fingerprint: str
+    received_at: datetime
+    traceparent: str | None
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a submission; ``problem`` is the refusal's RFC 9457 document."""
+
+    submission_id: UUID
+    state: State
+    decided_at: datetime
+    step_number: int | None = None
+    flagged: str | None = None
+    problem: Mapping[str, Any] | None = None
+
+
+async def insert(connection: AsyncConnection, rows: Sequence[NewSubmission]) -> set[UUID]:
+    """Write the rows in whose way nothing stands; the ids of those written.
+
+    In the order of their dossier codes, so that replicas which write at the same time wait for
+    each other in one order.
+    """
+    found = await connection.execute(
+        _INSERT,
+        {
+            "ids": [row.id for row in rows],
+            "clients": [row.client_id for row in rows],
+            "agencies": [row.agency for row in rows],
+            "codes": [row.dossier_code for row in rows],
+            "kinds": [row.kind for row in rows],
+            "keys": [row.key for row in rows],
+            "fingerprints": [row.fingerprint for row in rows],
+            "received": [row.received_at for row in rows],
+            "traceparents": [row.traceparent for row in rows],
+            "requests": [row.request_id for row in rows],
+        },
+    )
+    return set(found.scalars())
+
+
+async def in_the_way(
+    connection: AsyncConnection, rows: Sequence[NewSubmission]
+) -> dict[int, Earlier]:
+    """For each row (by its place) the submission in its way that counts first, if there is one."""
+    found = await connection.execute(
+        _EARLIER,
+        {
+            "clients": [row.client_id for row in rows],
+            "codes": [row.dossier_code for row in rows],
+            "kinds": [row.kind for row in rows],
+            "keys": [row.key for row in rows],
+            "fingerprints": [row.fingerprint for row in rows],
+        },
+    )
+    earlier: dict[int, Earlier] = {}
+    for row in found:
+        earlier.setdefault(row.place - 1, Earlier(row.by, _submission(row)))
+    return earlier
+
+
+async def agencies_of(connection: AsyncConnection, codes: Sequence[str]) -> dict[str, str]:
+    """The agencies of dossiers that came in here, by dossier code."""
+    found = await connection.execute(_AGENCIES, {"codes": sorted(set(codes))})
+    return {row.dossier_code: row.agency for row in found}
+
+
+async def decide(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> int:
+    """Set the outcome of submissions that have none yet; how many had none."""
+    changed = await connection.execute(
+        _DECIDE,
+        {
+            "ids": [outcome.submission_id for outcome in outcomes],
+            "states": [outcome.state for outcome in outcomes],
+            "decided": [outcome.decided_at for outcome in outcomes],
+            "steps": [outcome.step_number for outcome in outcomes],
+            "flags": [outcome.flagged for outcome in outcomes],
+            "problems": [
+                orjson.dumps(outcome.problem).decode() if outcome.problem is not None else None
+                for outcome in outcomes
+            ],
+        },
+    )
+    return changed.rowcount
+
+
+async def decided(connection: AsyncConnection, ids: Sequence[UUID]) -> list[Submission]:
+    """Of these submissions those that have an outcome."""
+    return [_submission(row) for row in await connection.execute(_DECIDED, {"ids": list(ids)})]
+
+
+async def own(connection: AsyncConnection, identifier: UUID, client_id: str) -> Submission | None:
+    """A client's submission."""
+    row = (await connection.execute(_OWN, {"id": identifier, "client": client_id})).first()
+    return _submission(row) if row else None
+
+
+async def page(
+    connection: AsyncConnection, client_id: str, state: State | None, after: UUID, limit: int
+) -> list[Submission]:
+    """A page of a client's submissions, in the order they were taken in."""
+    values: dict[str, Any] = {"client": client_id, "after": after, "limit": limit}
+    if state is not None:
+        values["state"] = state
+    return [_submission(row) for row in await connection.execute(_PAGE[state is not None], values)]
+
+
+async def live_submit(connection: AsyncConnection, dossier_code: str) -> Submission | None:
+    """The submission that created, or may still create, a dossier."""
+    row = (await connection.execute(_LIVE, {"code": dossier_code})).first()
+    return _submission(row) if row else None
+
+
+def _submission(row: Row[Any]) -> Submission:
+    problem = row.problem
+    return Submission(
+        row.id,
+        row.client_id,
+        row.agency,
+        row.dossier_code,
+        row.kind,
+        row.fingerprint,
+        row.state,
+        row.received_at,
+        row.decided_at,
+        row.step_number,
+        row.flagged,
+        orjson.loads(problem) if isinstance(problem, str) else problem,
+    )

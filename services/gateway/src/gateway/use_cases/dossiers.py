@@ -1,0 +1,55 @@
+"""Reading a dossier whose submission may not have reached the dossier service yet."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from common.auth import Principal
+from common.database import Database
+from common.errors import Upstream
+from gateway.clients import Answer, Behind
+from gateway.domain import Submission
+from gateway.errors import UpstreamAway
+from gateway.store import submissions
+
+
+@dataclass(frozen=True, slots=True)
+class Dossiers:
+    """Dossiers as their service tells them, or as pending.
+
+    Attributes:
+        service: the dossier service.
+        database: the gateway's own.
+    """
+
+    service: Behind
+    database: Database
+
+    async def read(
+        self, principal: Principal, code: str, path: str, headers: Mapping[str, str]
+    ) -> Answer | Submission:
+        """The dossier service's answer, or the submission that it does not know of yet.
+
+        Raises:
+            UpstreamAway, Upstream: it cannot answer, and no submission is pending here either.
+        """
+        try:
+            answer = await self.service.get(path, {}, headers)
+        except (UpstreamAway, Upstream):
+            live = await self._live(principal, code)
+            if live is not None and live.state == "pending":
+                return live
+            raise
+        if answer.status != 404:
+            return answer
+        live = await self._live(principal, code)
+        if live is None:
+            return answer
+        if live.state == "pending":
+            return live
+        # Applied since we asked.
+        return await self.service.get(path, {}, headers)
+
+    async def _live(self, principal: Principal, code: str) -> Submission | None:
+        async with self.database.reading() as connection:
+            found = await submissions.live_submit(connection, code)
+        return found if found and principal.may_act_for(found.agency) else None

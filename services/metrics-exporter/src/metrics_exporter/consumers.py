@@ -1,0 +1,32 @@
+"""What the exporter listens to."""
+
+from collections.abc import Sequence
+
+from common.delivery import Deliverer
+from common.envelope import Received
+from common.inbox import Subscription
+from common.outbox import Unit
+from metrics_exporter.clients import Wire
+from metrics_exporter.use_cases import keep_measurements, queue_records
+
+
+def subscriptions(wire: Wire, records: Deliverer, usage: Deliverer) -> tuple[Subscription, ...]:
+    """The queues of this service.
+
+    Args:
+        records: delivers the records of dossier events.
+        usage: delivers the measurements.
+    """
+
+    async def dossiers(unit: Unit, events: Sequence[Received]) -> None:
+        await queue_records(unit, events, wire)
+        records.wake()
+
+    async def measurements(unit: Unit, events: Sequence[Received]) -> None:
+        await keep_measurements(unit, events, wire)
+        usage.wake()
+
+    return (
+        Subscription("dossiers", ("dossier.#",), dossiers),
+        Subscription("usage", ("usage.measured.v1",), measurements),
+    )

@@ -1,0 +1,7 @@
+"""Run by ``common.database.migrate``."""
+
+from alembic import context
+
+from common.database import run_migrations
+
+run_migrations(context)

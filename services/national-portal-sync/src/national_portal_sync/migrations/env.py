@@ -1,0 +1,7 @@
+"""Alembic's way in."""
+
+from alembic import context
+
+from common.database import run_migrations
+
+run_migrations(context)

@@ -1,0 +1,231 @@
+"""REST: ask for signatures, see what became of them, see what waits for an operator."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID, uuid5
+
+import orjson
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from common.auth import Principal, requires
+from common.blobs import Blobs
+from common.contracts.codes import AgencyCode
+from common.errors import Forbidden
+from common.service import CoreOf
+from common.telemetry import current_traceparent
+from signature_connector import store
+from signature_connector.domain import requests
+from signature_connector.domain.evidence import first_break
+from signature_connector.domain.requests import State
+from signature_connector.errors import KeyMissing, UnknownFile, UnknownRequest
+from signature_connector.use_cases.requests import take_in
+
+router = APIRouter(prefix="/v1/signing-requests", tags=["signing"])
+
+_NAMESPACE = UUID("5f0c7c1e-3f0b-5d52-9a53-0e6a5d8f7b21")
+"""Request ids are made from the client and its own key: no client can take another's id."""
+_KEY = r"^[\x21-\x7e]{1,255}$"
+
+
+def _blobs(request: Request) -> Blobs:
+    blobs: Blobs = request.app.state.blobs
+    return blobs
+
+
+def _wake(request: Request) -> Callable[[], None]:
+    wake: Callable[[], None] = request.app.state.wake
+    return wake
+
+
+BlobsOf = Annotated[Blobs, Depends(_blobs)]
+Wake = Annotated[Callable[[], None], Depends(_wake)]
+Writer = Annotated[Principal, requires("signing:write")]
+Reader = Annotated[Principal, requires("signing:read")]
+Operator = Annotated[Principal, requires("operations")]
+
+
+class Signer(BaseModel):
+    """Who is to sign."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    user: str = Field(
+        pattern=r"^[0-9A-Za-z-]{1,20}$",
+        description="Citizen id, old citizen id, passport or tax code",
+    )
+    ca_name: str = Field(min_length=1, max_length=50, description="The signer's CA")
+
+
+class Document(BaseModel):
+    """What is to be signed: a PDF that is in the file store already."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str = Field(min_length=1, max_length=200)
+    name: str = Field(min_length=1, max_length=500)
+    file: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the content")
+
+
+class NewRequest(BaseModel):
+    """A wish to have a document signed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    agency: AgencyCode
+    document: Document
+    signer: Signer
+
+
+class SigningRequest(BaseModel):
+    """A signing request as it stands."""
+
+    request_id: UUID
+    dossier_code: str | None
+    agency: str
+    document_id: str
+    document_name: str
+    file: str
+    ca_name: str
+    profile: str
+    state: State
+    outcome: str | None = Field(description="Why it ended or rests, in both languages")
+    serial_number: str | None = Field(description="Of the certificate, hexadecimal")
+    signed_file: str | None = Field(description="SHA-256, once the result was verified")
+    signed_at: datetime | None
+    created_at: datetime
+    submissions: int = Field(description="How often the person was or may have been asked")
+
+
+class HeldRequests(BaseModel):
+    """A page of requests that wait for an operator."""
+
+    items: list[SigningRequest]
+    next: UUID | None
+
+
+class EvidenceRecord(BaseModel):
+    """One record of the chain."""
+
+    number: int
+    record: dict[str, Any]
+    digest: str
+
+
+class Evidence(BaseModel):
+    """The evidence of a request; ``broken_at`` names the first record that does not fit."""
+
+    records: list[EvidenceRecord]
+    broken_at: int | None
+
+
+def _view(request: requests.Request) -> SigningRequest:
+    signed = request.returned_file if request.state is State.COMPLETED else None
+    values = {name: getattr(request, name, None) for name in SigningRequest.model_fields}
+    return SigningRequest(**{**values, "signed_file": signed})
+
+
+@router.post("", status_code=202)
+async def request_signature(
+    wanted: NewRequest,
+    principal: Writer,
+    core: CoreOf,
+    blobs: BlobsOf,
+    wake: Wake,
+    response: Response,
+    idempotency_key: Annotated[str | None, Header(pattern=_KEY)] = None,
+) -> SigningRequest:
+    """Ask for a signature. The same key with the same content is the same request."""
+    if idempotency_key is None:
+        raise KeyMissing(
+            "Cần tiêu đề Idempotency-Key để không ai bị yêu cầu ký hai lần",
+            "An Idempotency-Key header is needed, so that nobody is asked twice",
+        )
+    if not principal.may_act_for(wanted.agency):
+        raise Forbidden(
+            "Token không có quyền với cơ quan này",
+            "The token does not carry rights for this agency",
+        )
+    if not await blobs.has(wanted.document.file):
+        raise UnknownFile(
+            "Tệp cần ký không có trong kho",
+            "The document to be signed is not in the file store",
+            errors=[
+                {
+                    "pointer": "/document/file",
+                    "detail": "không có tệp với mã băm này",
+                    "detail_en": "no file of this digest",
+                }
+            ],
+        )
+    request_id = uuid5(_NAMESPACE, f"{principal.client_id}\n{idempotency_key}")
+    wish = requests.Request(
+        request_id=request_id,
+        client=principal.client_id,
+        dossier_code=None,
+        agency=wanted.agency,
+        document_id=wanted.document.id,
+        document_name=wanted.document.name,
+        file=wanted.document.file,
+        ca_name=wanted.signer.ca_name,
+        sealed_user=core.keys.seal(wanted.signer.user, str(request_id)),
+        created_at=datetime.now(UTC),
+        traceparent=current_traceparent(),
+    )
+    async with core.outbox.transaction() as unit:
+        (request,) = await take_in(unit, core.keys, [wish])
+    wake()
+    response.headers["Location"] = f"/v1/signing-requests/{request_id}"
+    return _view(request)
+
+
+@router.get("")
+async def held_requests(
+    principal: Operator,
+    core: CoreOf,
+    state: Literal["manual-review"] = "manual-review",
+    after: UUID | None = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+) -> HeldRequests:
+    """Requests that wait for an operator, oldest first."""
+    async with core.database.reading() as connection:
+        found = await store.held(connection, principal.agencies, after, limit + 1)
+    page = found[:limit]
+    more = page[-1].request_id if len(found) > limit else None
+    return HeldRequests(items=[_view(request) for request in page], next=more)
+
+
+@router.get("/{request_id}")
+async def signing_request(request_id: UUID, principal: Reader, core: CoreOf) -> SigningRequest:
+    """One request."""
+    return _view(await _found(core, principal, request_id))
+
+
+@router.get("/{request_id}/evidence")
+async def evidence(request_id: UUID, principal: Operator, core: CoreOf) -> Evidence:
+    """The chain of evidence of a request, checked."""
+    request = await _found(core, principal, request_id)
+    async with core.database.reading() as connection:
+        records = await store.evidence_of(connection, request_id)
+    return Evidence(
+        records=[
+            EvidenceRecord(
+                number=one.number, record=orjson.loads(one.body), digest=one.digest.hex()
+            )
+            for one in records
+        ],
+        broken_at=first_break(records, request.evidence_count, request.evidence_head),
+    )
+
+
+async def _found(core: CoreOf, principal: Principal, request_id: UUID) -> requests.Request:
+    async with core.database.reading() as connection:
+        found = await store.find(connection, [request_id])
+    request = found.get(request_id)
+    if request is None or not principal.may_act_for(request.agency):
+        raise UnknownRequest(
+            "Không có yêu cầu ký với mã này",
+            "There is no signing request of this id",
+        )
+    return request

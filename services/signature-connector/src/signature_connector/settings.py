@@ -1,0 +1,42 @@
+"""Settings of the signature connector."""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+
+from common.settings import BlobSettings, ServiceSettings, service_config
+
+MIB = 1024 * 1024
+
+
+class Settings(ServiceSettings, BlobSettings):
+    """Read from ``SIGNATURE_CONNECTOR_…``; needs a sealing key of its own (``sealing_key``)."""
+
+    model_config = service_config("SIGNATURE_CONNECTOR_")
+
+    esign_url: str
+    """Base URL of the eSign gateway."""
+    esign_token: SecretStr | None = None
+    trust_roots: Path
+    """PEM bundle: root certificates, and those of issuing CAs, so that a chain can be checked
+    before anybody is asked to sign."""
+    user_seconds: float = Field(default=330.0, gt=0)
+    """How long the gateway may wait for the person. Less than its own patience loses answers."""
+    call_seconds: float = Field(default=20.0, gt=0)
+    """How long the gateway may take to list certificates."""
+    parallel: int = Field(default=32, ge=1, le=1000)
+    """Requests in hand at the same time; most of them wait for a person."""
+    patience_hours: float = Field(default=72.0, gt=0)
+    """How long a request that could not be submitted is tried again."""
+    lease_seconds: float = Field(default=15.0, ge=1.0)
+    """After how long without a sign of life a worker counts as dead."""
+    drain_seconds: float = Field(default=20.0, ge=0)
+    """How long requests in hand may still take when the service is stopped; a person who is then
+    still being asked ends in manual review."""
+    file_limit: int = Field(default=10 * MIB, ge=1024)
+    """Largest document, in bytes."""
+    verifiers: int = Field(default=2, ge=1, le=64)
+    """Processes that examine documents at the same time."""
+    verification_seconds: float = Field(default=20.0, gt=0)
+    verification_memory: int = Field(default=1024 * MIB, ge=256 * MIB)
+    """Address space of one such process, in bytes."""

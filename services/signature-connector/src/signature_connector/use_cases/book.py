@@ -1,0 +1,225 @@
+"""The book of requests in hand: every step with its evidence and its event, in one transaction."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from common.batching import GroupCommit
+from common.contracts.dossier import SigningRequested
+from common.contracts.signature import (
+    SignatureCompleted,
+    SignatureFact,
+    SignatureFailed,
+    SignatureHeld,
+)
+from common.database import Database, database_is_away
+from common.envelope import Received
+from common.errors import describe
+from common.identifiers import new_id
+from common.outbox import Outbox, Unit
+from signature_connector import store
+from signature_connector.domain.evidence import record
+from signature_connector.domain.findings import refused, warning
+from signature_connector.domain.requests import (
+    AT_REST,
+    Request,
+    State,
+    Step,
+    after_interruption,
+    moved,
+)
+from signature_connector.store import Change
+
+_DATABASE_PAUSE_SECONDS = 0.5
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    change: Change
+    at: datetime
+
+
+class Book:
+    """Writes the steps of requests that workers have in hand, each with its evidence and event.
+
+    Steps that are taken at the same moment share a transaction.
+    """
+
+    def __init__(self, database: Database, outbox: Outbox) -> None:
+        self._database = database
+        self._outbox = outbox
+        self._steps = GroupCommit(self._write, writers=2, largest=100)
+
+    async def claim(self, worker: UUID, most: int) -> list[Request]:
+        """Take up requests that are due."""
+        async with self._database.transaction() as connection:
+            return await store.claim(connection, worker, most)
+
+    async def move(self, worker: UUID, request: Request, step: Step) -> Request | None:
+        """Write a step, for as long as it takes; the request as it then stands.
+
+        None when the worker does not have it in hand any more: it is at rest, put off, or was
+        taken from a worker that seemed dead. In the last case nothing was written.
+        """
+        now = datetime.now(UTC)
+        entry = _Entry(_change(worker, request, step, now), now)
+        if not await self._written(entry):
+            await self._note_late(request.request_id, step, now)
+            return None
+        return entry.change.request if entry.change.keeps else None
+
+    async def _written(self, entry: _Entry) -> bool:
+        while True:
+            try:
+                return await self._steps.add(entry)
+            except Exception as error:
+                if not database_is_away(error):
+                    raise
+                log.warning("step not written", error=describe(error))
+                await asyncio.sleep(_DATABASE_PAUSE_SECONDS)
+
+    async def _write(self, entries: Sequence[_Entry]) -> Sequence[bool]:
+        async with self._outbox.transaction() as unit:
+            written = await self._apply(unit, entries)
+        return [entry.change.request.request_id in written for entry in entries]
+
+    async def _apply(self, unit: Unit, entries: Sequence[_Entry]) -> set[UUID]:
+        changes = [entry.change for entry in entries]
+        written = await store.change(unit.connection, changes)
+        for entry in entries:
+            if entry.change.request.request_id in written:
+                _tell(unit, entry.change.request, entry.at)
+        missing = [c for c in changes if c.request.request_id not in written]
+        if missing:
+            written |= await store.landed(unit.connection, missing)
+        return written
+
+    async def _note_late(self, request_id: UUID, step: Step, at: datetime) -> None:
+        """Keep what a worker found out too late: an operator will want to know it."""
+        log.warning("step too late", request=str(request_id), state=step.to)
+        async with self._database.transaction() as connection:
+            found = await store.find(connection, [request_id], lock=True)
+            request = found.get(request_id)
+            if request is None or request.state not in AT_REST:
+                return
+            late = Step(
+                request.state,
+                {"would_be": step.to, **step.facts},
+                reason=warning("late-answer").sentence(),
+            )
+            await store.add_late(connection, request, record(request, late, at))
+
+    async def seen(self, worker: UUID) -> None:
+        """A worker's sign of life."""
+        async with self._database.transaction() as connection:
+            await store.seen(connection, worker)
+
+    async def disown(self, worker: UUID, request_id: UUID) -> None:
+        """Leave a request whose step cannot be written to whoever looks after the dead."""
+        async with self._database.transaction() as connection:
+            await store.disown(connection, worker, request_id, new_id())
+
+    async def take_from_dead(self, lease: float, leaving: UUID | None = None) -> int:
+        """Free what dead workers, and one that leaves, had in hand; how many requests there were.
+
+        A request whose person was being asked goes to an operator, all others to any worker.
+        """
+        now = datetime.now(UTC)
+        async with self._outbox.transaction() as unit:
+            await store.forget_workers(unit.connection, lease, leaving)
+            orphans = await store.abandoned(unit.connection)
+            entries = [
+                _Entry(_change(worker, request, _interrupted(request), now), now)
+                for request, worker in orphans
+                if after_interruption(request.state) is State.MANUAL_REVIEW
+            ]
+            if entries:
+                await self._apply(unit, entries)
+            held = {entry.change.request.request_id for entry in entries}
+            others = [r.request_id for r, _ in orphans if r.request_id not in held]
+            await store.release(unit.connection, others)
+        return len(orphans)
+
+
+def _interrupted(request: Request) -> Step:
+    return Step(
+        after_interruption(request.state),
+        {"outgoing_id": str(request.outgoing_id)},
+        reason=refused("interrupted").sentence(),
+    )
+
+
+def _change(worker: UUID, request: Request, step: Step, at: datetime) -> Change:
+    note = record(request, step, at)
+    after = replace(moved(request, step), evidence_count=note.number, evidence_head=note.digest)
+    return Change(
+        worker=worker,
+        was=request.state,
+        request=after,
+        record=note,
+        keeps=step.wait is None and step.to not in AT_REST,
+        wait=step.wait or 0.0,
+    )
+
+
+def _tell(unit: Unit, request: Request, at: datetime) -> None:
+    """Tell the fact that a request has come to rest, if it has."""
+    fact = fact_of(request, at)
+    if fact is None:
+        return
+    cause = None
+    if request.causation is not None:
+        cause = Received(
+            id=request.causation,
+            type=SigningRequested.TYPE,
+            producer=request.client,
+            agency=request.agency,
+            subject=request.dossier_code,
+            time=request.created_at,
+            stream=None,
+            sequence=None,
+            event=None,
+            traceparent=request.traceparent,
+            correlation=request.correlation or str(request.causation),
+            body=b"",
+        )
+    unit.tell(
+        fact,
+        aggregate=str(request.request_id),
+        agency=request.agency,
+        subject=request.dossier_code,
+        cause=cause,
+        traceparent=request.traceparent,
+    )
+
+
+def fact_of(request: Request, at: datetime) -> SignatureFact | None:
+    """What the others are told of a request in this state."""
+    common: dict[str, Any] = {
+        "request_id": request.request_id,
+        "dossier_code": request.dossier_code,
+        "agency": request.agency,
+        "document_id": request.document_id,
+        "at": at,
+    }
+    reason = request.outcome or ""
+    match request.state:
+        case State.COMPLETED:
+            return SignatureCompleted(
+                **common,
+                file=request.returned_file,
+                serial_number=request.serial_number,
+                signed_at=request.signed_at,
+            )
+        case State.MANUAL_REVIEW:
+            return SignatureHeld(**common, reason=reason)
+        case State.REJECTED_BY_USER | State.EXPIRED | State.FAILED | State.CANCELLED:
+            return SignatureFailed(**common, outcome=request.state.value, reason=reason)
+    return None

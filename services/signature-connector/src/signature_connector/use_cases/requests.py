@@ -1,0 +1,72 @@
+"""Taking requests in, from events and from REST."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+from common.contracts.dossier import SigningRequested
+from common.envelope import Received
+from common.outbox import Unit
+from common.sealing import KeyRing, SealError
+from signature_connector import store
+from signature_connector.domain.evidence import record
+from signature_connector.domain.requests import Request
+from signature_connector.errors import RequestConflict
+
+
+async def take_in(unit: Unit, keys: KeyRing, wished: Sequence[Request]) -> list[Request]:
+    """Add requests; one that is known already is answered with what it has become.
+
+    Raises:
+        RequestConflict: a known id with another document, signer or profile.
+    """
+    first: dict[UUID, Request] = {}
+    for request in wished:
+        _check_same(first.setdefault(request.request_id, request), request, keys)
+    arrivals = [(request, record(request, None, request.created_at)) for request in first.values()]
+    added = await store.insert(unit.connection, arrivals)
+    known = await store.find(unit.connection, list(first.keys() - added))
+    for request in known.values():
+        _check_same(request, first[request.request_id], keys)
+    return [known.get(request.request_id, request) for request in wished]
+
+
+def _check_same(known: Request, again: Request, keys: KeyRing) -> None:
+    if known is again:
+        return
+    same = known.same_wish(again) and known.owner == again.owner
+    if not same or not _same_signer(known, again, keys):
+        raise RequestConflict(
+            "Yêu cầu đã có với tài liệu, người ký hoặc hồ sơ khác",
+            "The request is known with another document, signer or dossier",
+        )
+
+
+def _same_signer(known: Request, again: Request, keys: KeyRing) -> bool:
+    if known.sealed_user == again.sealed_user:
+        return True
+    try:
+        return bool(
+            keys.open(known.sealed_user, known.owner) == keys.open(again.sealed_user, again.owner)
+        )
+    except SealError:
+        return False
+
+
+def wish_of(received: Received, event: SigningRequested, traceparent: str | None) -> Request:
+    """The request that an event asks for."""
+    return Request(
+        request_id=event.request_id,
+        client=received.producer,
+        dossier_code=event.dossier_code,
+        agency=event.agency,
+        document_id=event.document_id,
+        document_name=event.document_name,
+        file=event.file,
+        ca_name=event.signer.ca_name,
+        sealed_user=event.signer.sealed_user,
+        created_at=datetime.now(UTC),
+        traceparent=traceparent,
+        correlation=received.correlation,
+        causation=received.id,
+    )

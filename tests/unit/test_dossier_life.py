@@ -1,0 +1,292 @@
+"""Whatever is asked of a dossier, in whatever order, its life stays whole."""
+
+from typing import Any
+from uuid import uuid4
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from common.contracts.commands import Command
+from common.contracts.dossier import DossierFact, SigningRequested
+from common.contracts.registry import EVENTS
+from common.contracts.signature import (
+    SignatureCompleted,
+    SignatureFact,
+    SignatureFailed,
+    SignatureHeld,
+)
+from dossier.domain import signatures, steps, table
+from dossier.domain.model import Dossier, Refusal, Taken
+from dossier.domain.table import KINDS, STATUSES
+from tests.support.dossiers import AGENCY, SIGNED, START, code, command, result
+
+TABLE = table.load()
+CLOSED = {"3", "7", "8", "10"}
+CLOSING = ["refuse", "withdraw", "pause", "return"]
+STEADY = {"receive": "2", "refuse": "3", "progress": "4", "withdraw": "7", "pause": "8"} | {
+    "complete": "9",
+    "return": "10",
+}
+# Spelled out a second time: what the wire says, not what the code's own mapping says.
+TYPES = {
+    "submit": "dossier.submitted.v1",
+    "receive": "dossier.received.v1",
+    "refuse": "dossier.refused.v1",
+    "progress": "dossier.progressed.v1",
+    "request-supplement": "dossier.supplement-requested.v1",
+    "give-supplement": "dossier.supplement-given.v1",
+    "request-fee": "dossier.fee-requested.v1",
+    "record-fee": "dossier.fee-paid.v1",
+    "pause": "dossier.paused.v1",
+    "withdraw": "dossier.withdrawn.v1",
+    "complete": "dossier.completed.v1",
+    "return": "dossier.returned.v1",
+    "result-signed": "dossier.result-signed.v1",
+    "result-signing-failed": "dossier.result-signing-failed.v1",
+    "result-signing-held": "dossier.result-signing-failed.v1",
+}
+
+names = st.sampled_from(["1", "2", "3"])
+papers = st.lists(st.builds(lambda id_: {"id": id_, "name": f"Giấy {id_}"}, names), max_size=3)
+fees = st.lists(
+    st.builds(
+        lambda id_, amount: {"code": id_, "name": f"Phí {id_}", "amount": amount},
+        names,
+        st.integers(0, 9),
+    ),
+    max_size=3,
+)
+results = st.lists(
+    st.builds(
+        lambda id_, signed, file: result(id_, signed=signed, **({} if file else {"file": None})),
+        names,
+        st.booleans(),
+        st.sampled_from([True, True, True, False]),
+    ),
+    max_size=3,
+)
+FIELDS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
+    "submit": {"documents": papers, "fees": fees},
+    "give-supplement": {"documents": papers},
+    "request-fee": {"fees": fees},
+    "record-fee": {"online": st.booleans()},
+    "complete": {"results": results},
+}
+
+
+def rest(dossier: Dossier | None) -> bytes:
+    """A dossier as it is stored."""
+    return dossier.model_dump_json().encode() if dossier else b""
+
+
+class Life(RuleBasedStateMachine):
+    """One dossier, and an account of it kept apart: the facts told, and what is still open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dossier: Dossier | None = None
+        self.facts: list[DossierFact] = []
+        self.asked: list[SigningRequested] = []
+        self.supplement_open = False
+        self.fee_open = False
+        self.waits = ["none"]
+        """The status, below what waits for the applicant; the last one counts."""
+
+    @initialize(early=st.booleans())
+    def mostly_begin_with_a_submission(self, early):
+        if not early:
+            self.ask(command("submit"))
+
+    @rule(data=st.data(), kind=st.sampled_from([kind for kind in KINDS if kind not in CLOSING]))
+    def step(self, data, kind):
+        fields = {name: data.draw(value) for name, value in FIELDS.get(kind, {}).items()}
+        self.ask(command(kind, len(self.facts), **fields))
+
+    @rule(kind=st.sampled_from(CLOSING))
+    def end(self, kind):
+        self.ask(command(kind, len(self.facts)))
+
+    @precondition(lambda self: self.asked)
+    @rule(data=st.data(), kind=st.sampled_from(["completed", "failed", "held"]))
+    def outcome_of_a_signature(self, data, kind):
+        request = data.draw(st.sampled_from(self.asked))
+        self.hear(kind, request.request_id, request.document_id)
+
+    @rule(kind=st.sampled_from(["completed", "failed", "held"]), id_=names)
+    def outcome_nobody_asked_for(self, kind, id_):
+        before = rest(self.dossier)
+        self.hear(kind, uuid4(), id_)
+        assert rest(self.dossier) == before
+
+    def ask(self, what: Command) -> None:
+        before = self.dossier
+        rested = rest(before)
+        answer = steps.obey(TABLE, before, what, code=code(1), agency=AGENCY)
+        assert rest(before) == rested  # what a reader holds never changes under it
+        if isinstance(answer, Refusal):
+            self.check_refusal(answer, what)
+            return
+        assert before is None or before.state.status not in CLOSED
+        self.account(what)
+        self.check(answer, what.kind)
+        flagged = answer.step.flagged
+        assert flagged is None or flagged in TABLE.reasons
+        for request in answer.signings:
+            assert request.request_id not in {one.request_id for one in self.asked}
+            self.asked.append(request)
+
+    def check_refusal(self, refusal: Refusal, what: Command) -> None:
+        status = self.dossier.state.status if self.dossier else "none"
+        slug = refusal.problem.slug
+        if status == "none":
+            assert (slug, refusal.problem.status) == ("unknown-dossier", 404)
+            assert what.kind != "submit"
+        elif what.kind == "submit":
+            assert (slug, refusal.problem.status) == ("dossier-exists", 409)
+        elif status in CLOSED:
+            assert (slug, refusal.problem.status) == ("dossier-closed", 409)
+        else:
+            assert what.kind == "complete"
+            assert slug in {"invalid-results", "step-not-possible"}
+
+    def account(self, what: Command) -> None:
+        """Status by the plain rule: what waits for the applicant lies on top of what was."""
+        kind = what.kind
+        if kind == "submit":
+            self.waits = ["1"]
+        elif kind in STEADY:
+            self.waits = [STEADY[kind]]
+        elif kind == "request-supplement":
+            self.supplement_open = True
+            below = [one for one in self.waits if one not in {"5", "6"}]
+            self.waits = ["4" if below == ["9"] else below[0], "5"]
+        elif kind == "request-fee":
+            self.fee_open = True
+            self.waits = [self.waits[0], "6"]
+        elif kind == "give-supplement":
+            self.supplement_open = False
+            if self.waits[-1] == "5":
+                self.waits = [self.waits[0], *(["6"] if self.fee_open else [])]
+        elif kind == "record-fee":
+            self.fee_open = False
+            if self.waits[-1] == "6":
+                self.waits = [self.waits[0], *(["5"] if self.supplement_open else [])]
+
+    def hear(self, kind: str, request, document: str) -> None:
+        if self.dossier is None:
+            return
+        said = {
+            "request_id": request,
+            "dossier_code": code(1),
+            "agency": AGENCY,
+            "document_id": document,
+            "at": START,
+        }
+        fact: SignatureFact = {
+            "completed": lambda: SignatureCompleted(**said, file=SIGNED, serial_number="1"),
+            "failed": lambda: SignatureFailed(**said, outcome="expired", reason="late"),
+            "held": lambda: SignatureHeld(**said, reason="cut"),
+        }[kind]()
+        before = self.dossier
+        taken = signatures.record(before, fact)
+        if taken is None:
+            return
+        names = {"completed": "signed", "failed": "failed", "held": "held"}
+        kinds = {"completed": "result-signed", "failed": "result-signing-failed"}
+        same = {"results", "status"}
+        assert taken.dossier.state.model_dump(exclude=same) == before.state.model_dump(exclude=same)
+        assert taken.dossier.state.status == before.state.status
+        changed = [
+            (old, new)
+            for old, new in zip(before.state.results, taken.dossier.state.results, strict=True)
+            if old != new
+        ]
+        ((old, new),) = changed
+        assert (old.signing, new.signing) in {
+            (waits, names[kind]) for waits in ("asked", "held") if waits != names[kind]
+        }
+        self.check(taken, kinds.get(kind, "result-signing-held"))
+
+    def check(self, taken: Taken, kind: str) -> None:
+        """A step that took effect, in each of the places where it shows."""
+        before, after = self.dossier, taken.dossier
+        number = len(self.facts) + 1
+        assert (taken.step.number, after.steps) == (number, number)
+        assert taken.step.kind == kind
+        assert taken.step.status == after.state.status
+        assert TYPES[kind] == taken.fact.TYPE
+        assert EVENTS[taken.fact.TYPE] is type(taken.fact)
+        assert (taken.fact.step, taken.fact.dossier) == (taken.step, after.state)
+        if before is not None:
+            kept = {"code", "agency", "procedure", "channel", "applicant_kind", "sealed"} | {
+                "summary",
+                "submitted_at",
+            }
+            assert before.state.model_dump(include=kept) == after.state.model_dump(include=kept)
+            assert (
+                before.state.supplements == after.state.supplements[: len(before.state.supplements)]
+                or kind == "give-supplement"
+            )
+        assert Dossier.model_validate_json(rest(after)) == after
+        self.dossier = after
+        self.facts.append(taken.fact)
+
+    @invariant()
+    def history_is_whole(self):
+        assert [fact.step.number for fact in self.facts] == list(range(1, len(self.facts) + 1))
+        assert (self.dossier is None) == (not self.facts)
+        if self.dossier is not None:
+            assert self.facts[-1].dossier == self.dossier.state
+
+    @invariant()
+    def status_is_one_of_the_list_and_the_one_expected(self):
+        if self.dossier is not None:
+            assert self.dossier.state.status in STATUSES
+            assert self.dossier.state.status == self.waits[-1]
+
+    @invariant()
+    def what_is_open_agrees_with_the_status(self):
+        if self.dossier is None:
+            return
+        dossier, status = self.dossier, self.dossier.state.status
+        assert dossier.fee_open == self.fee_open
+        assert (dossier.open_supplement is not None) == self.supplement_open
+        assert (dossier.resume is not None) == (status in {"5", "6"})
+        assert status != "5" or self.supplement_open
+        assert status != "6" or self.fee_open
+        supplements = dossier.state.supplements
+        assert [one.number for one in supplements] == list(range(1, len(supplements) + 1))
+        assert not (supplements and self.supplement_open) or supplements[-1].given_at is None
+        assert self.supplement_open or all(one.given_at for one in supplements)
+
+    @invariant()
+    def times_agree_with_the_status(self):
+        if self.dossier is None:
+            return
+        state = self.dossier.state
+        assert (state.refused_at is not None) == (state.status == "3")
+        assert (state.returned_at is not None) == (state.status == "10")
+        assert state.status != "2" or state.received_at is not None
+        assert state.status not in {"7", "8", "9"} or state.finished_at is not None
+        assert state.status not in {"1", "2", "4", "5"} or state.finished_at is None
+
+    @invariant()
+    def every_result_that_waits_has_been_asked_for(self):
+        if self.dossier is None:
+            return
+        asked = {one.document_id for one in self.asked}
+        signings = [one.request_id for one in self.dossier.signings]
+        assert signings == [one.request_id for one in self.asked]
+        assert len(signings) == len(set(signings))
+        for paper in self.dossier.state.results:
+            assert paper.signing == "none" or paper.id in asked
+
+
+Life.TestCase.settings = settings(
+    max_examples=100,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+test_a_life = Life.TestCase
