@@ -116,6 +116,7 @@ async def test_submissions_are_listed_page_by_page(gateway: RunningGateway) -> N
         await gateway.submit(submission(dossier_code(number)))
     seen: list[str] = []
     after: dict[str, str] = {}
+    page: dict[str, Any] = {}
     for expected in (3, 3, 1):
         page = (await gateway.get("/v1/submissions", limit=3, **after)).json()
         assert len(page["items"]) == expected

@@ -15,7 +15,7 @@ from common import outbox as outbox_module
 from common.database import Database
 from common.envelope import Received, decode
 from common.identifiers import new_id
-from common.outbox import Outbox, Unit, begin_epoch, history, log_page
+from common.outbox import Outbox, begin_epoch, history, log_page
 from common.transport.base import Message, TransportDown
 from common.transport.local import LocalTransport
 from tests.support.databases import Databases
@@ -452,13 +452,16 @@ async def _rows_read(database: Database) -> int:
     return int(found[0][0])
 
 
-async def test_a_unit_writes_what_it_tells_in_one_round_trip_each(opened: Opened) -> None:
+async def test_streams_are_spread_over_all_parts(opened: Opened) -> None:
     database = await opened()
-    outbox, unit_rows = Outbox(database, "catalog"), 2_000
-    async with outbox.transaction() as unit:
-        assert isinstance(unit, Unit)
-        for number in range(unit_rows):
-            unit.tell(ordered(), aggregate=f"d{number % 50}", agency="H01")
-    assert await rows(database, "SELECT count(*), count(DISTINCT part) FROM outbox") == [
-        (unit_rows, 16)
-    ]
+    async with Outbox(database, "catalog").transaction() as unit:
+        for number in range(300):
+            unit.tell(ordered(), aggregate=f"H{number % 150:03}-251121-0001", agency="H01")
+    parts = await rows(database, "SELECT count(*) FROM outbox GROUP BY part")
+    assert len(parts) == outbox_module.PARTS
+    (streams,) = await rows(
+        database,
+        "SELECT count(DISTINCT stream) FROM (SELECT stream FROM outbox JOIN event_log "
+        "USING (event_id) GROUP BY stream HAVING count(DISTINCT part) = 1) AS in_one_part",
+    )
+    assert streams == (150,)

@@ -325,7 +325,7 @@ class Upstream:
             self, port=0, lifespan="off", log_config=None, timeout_graceful_shutdown=1
         )
         served = uvicorn.Server(config)
-        served.capture_signals = nullcontext  # type: ignore[method-assign]
+        served.capture_signals = nullcontext  # type: ignore[method-assign,assignment]
         task = asyncio.create_task(served.serve())
         try:
             while not served.started:

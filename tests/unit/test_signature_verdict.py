@@ -386,9 +386,9 @@ def test_a_byte_of_the_signed_update_changed_is_refused() -> None:
     assert reason(verdict(content)) == "digest-mismatch"
 
 
-def _signed_with_range(change) -> bytes:
+def _signed_with_range(change, content: bytes | None = None) -> bytes:
     """The signed document with another range, and a signature that is right for that range."""
-    content = signed()
+    content = content or signed()
     found = re.search(rb"/ByteRange \[0 (\d+) (\d+) (\d+)\s*\]", content)
     assert found
     gap, after, rest = (int(found[i]) for i in (1, 2, 3))
@@ -435,6 +435,21 @@ def test_a_range_without_holes_that_was_signed_by_hand_is_accepted() -> None:
 )
 def test_a_range_with_holes_is_refused(change) -> None:
     assert reason(verdict(_signed_with_range(change))) == "not-covered"
+
+
+def test_a_range_around_another_string_is_refused() -> None:
+    """The signature value would then be part of what is signed, or of nothing."""
+
+    document = pdf(kib=100)
+    content = sign(document, signer())
+
+    def around_the_id(_gap: int, after: int, rest: int) -> tuple[int, int, int, int]:
+        start = content.index(b"<", content.rindex(b"/ID"))
+        end = content.index(b">", start) + 1
+        return (0, start, end, after + rest - end)
+
+    wrapped = _signed_with_range(around_the_id, content)
+    assert reason(verdict(wrapped, document=document)) == "not-covered"
 
 
 @pytest.mark.parametrize(

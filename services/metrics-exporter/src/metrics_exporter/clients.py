@@ -164,7 +164,8 @@ class Emc:
     """Takes one record a call, so a batch goes out in several calls at a time.
 
     Records of one dossier go out one after the other: where one of them fails, those behind it
-    wait with it.
+    wait with it. Batches are small, because a process that is killed leaves all of its batches in
+    doubt, also what was answered already.
 
     Args:
         url: base address.
@@ -174,8 +175,7 @@ class Emc:
     """
 
     name = "emc"
-    batch = 8
-    parallel = 2
+    batch = 16
 
     def __init__(
         self, http: httpx.AsyncClient, url: str, parallel: int, seconds: float, note: Note
@@ -184,6 +184,7 @@ class Emc:
         self._url = f"{url.rstrip('/')}/TrackingMCDT"
         self._seconds = seconds
         self._slots = asyncio.Semaphore(parallel)
+        self.parallel = max(2, 2 * parallel // self.batch)
         self._note = note
 
     def ability(self, kind: str) -> Ability:

@@ -80,6 +80,7 @@ def refusal(submission: Submission) -> Response:
         status = 409
     body = {
         **problem,
+        "status": status,
         "submission_id": str(submission.id),
         "instance": f"urn:lienthong:request:{request_id.get()}",
     }
