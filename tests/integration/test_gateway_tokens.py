@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hmac
 import json
 import time
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sqlalchemy import text
 
 from gateway.use_cases import credentials
@@ -38,8 +40,8 @@ async def gateway(databases: Databases, tmp_path) -> AsyncIterator[RunningGatewa
 
 async def ask(
     gateway: RunningGateway,
-    form: dict[str, str] | bytes = GRANT,  # noqa: B006 - never changed
-    auth: tuple[str, str] | None = ("one-stop", SECRET),
+    form: dict[str, str] | bytes = GRANT,
+    auth: Any = ("one-stop", SECRET),
     **headers: str,
 ) -> httpx.Response:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -298,6 +300,16 @@ def forged(claims: dict[str, Any], key: Any, algorithm: str, **header: Any) -> s
     return jwt.encode(claims, key, algorithm, headers=header)
 
 
+def confused(claims: dict[str, Any], public: str, kid: str) -> str:
+    """Signed by HMAC, with what everybody knows as its key."""
+    parts = ({"alg": "HS256", "typ": "JWT", "kid": kid}, claims)
+    text = b".".join(
+        base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in parts
+    )
+    signature = hmac.digest(public.encode(), text, "sha256")
+    return (text + b"." + base64.urlsafe_b64encode(signature).rstrip(b"=")).decode()
+
+
 async def test_forged_tokens_do_not_open_the_door(gateway: RunningGateway) -> None:
     token = (await ask(gateway)).json()["access_token"]
     kid = jwt.get_unverified_header(token)["kid"]
@@ -306,13 +318,17 @@ async def test_forged_tokens_do_not_open_the_door(gateway: RunningGateway) -> No
     other_key = ec.generate_private_key(ec.SECP256R1())
     own_key = gateway.app.state.gateway.tokens.key.private
     head, payload, signature = token.split(".")
+    public_pem = (
+        own_key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    )
     attempts = [
         forged(claims, other_key, "ES256", kid=kid),
         forged(claims, other_key, "ES256", kid="unknown"),
         forged(claims, other_key, "ES256", kid="../../etc/passwd"),
         forged(claims, other_key, "ES256", kid=kid, jku="https://evil.example/jwks"),
         forged(claims, None, "none", kid=kid),
-        forged(claims, json.dumps(jwks), "HS256", kid=kid),
+        confused(claims, json.dumps(jwks["keys"][0]), kid),
+        confused(claims, public_pem, kid),
         forged({**claims, "aud": "another"}, own_key, "ES256", kid=kid),
         forged({**claims, "iss": "another"}, own_key, "ES256", kid=kid),
         forged({**claims, "exp": 1}, own_key, "ES256", kid=kid),

@@ -15,6 +15,7 @@ from backbone import contracts as published
 from backbone.assembly import MODULES, Client, Outside, Plan, running
 from backbone.demo import play
 from backbone.demo.client import ClientSystem
+from backbone.demo.flags import operators_side
 from backbone.demo.report import show
 from backbone.deployment import write_compose
 from common.telemetry import configure_logging
@@ -68,7 +69,10 @@ async def _run(
             system = ClientSystem(plan.url("gateway"), client.client_id, client.secret)
             await play.play(console, system, count, seed)
             await play.arrived(console, outside, system.book)
-            differences = show(console, await play.held_against(system, outside))
+            ask = operators_side(
+                system, plan.url("national-portal-sync"), plan.url("metrics-exporter")
+            )
+            differences = show(console, await play.held_against(system, outside, ask))
             console.print(f"Took {time.monotonic() - started:.1f} s in all.")
             if not once:
                 _invite(console, plan, next(iter(system.book.sent)))
@@ -110,7 +114,8 @@ async def _play_against(target: dict[str, Any], count: int, seed: int) -> int:
     system = ClientSystem(target["gateway"], client.client_id, client.secret)
     await play.play(console, system, count, seed)
     await play.arrived(console, outside, system.book)
-    return 1 if show(console, await play.held_against(system, outside)) else 0
+    ask = operators_side(system, target["portal_sync"], target["exporter"])
+    return 1 if show(console, await play.held_against(system, outside, ask)) else 0
 
 
 @cli.command()

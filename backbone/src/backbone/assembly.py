@@ -7,17 +7,12 @@ import asyncio
 import base64
 import json
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import catalog.main
-import gateway.main
-import metrics_exporter.main
-import national_portal_sync.main
-import signature_connector.main
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -28,7 +23,12 @@ from fastapi import FastAPI
 from opentelemetry.sdk.trace import SpanProcessor
 from pydantic import SecretStr
 
+import catalog.main
 import dossier.main
+import gateway.main
+import metrics_exporter.main
+import national_portal_sync.main
+import signature_connector.main
 from common.command import server
 from common.database import Database
 from common.parking import DatabaseHistory
@@ -134,7 +134,7 @@ def environment_of(plan: Plan, service: str) -> dict[str, str]:
     }
 
 
-_OWN: dict[str, Any] = {
+_OWN: dict[str, Callable[[Plan], dict[str, Any]]] = {
     "catalog": lambda _: {},
     "dossier": lambda _: {},
     "gateway": lambda plan: {
@@ -197,7 +197,7 @@ async def running(plan: Plan, spans: SpanProcessor | None = None) -> AsyncIterat
 async def _serving(app: FastAPI, settings: Any) -> AsyncIterator[None]:
     served = server(app, settings)
     # Several servers share this process: its signals are the caller's business.
-    served.capture_signals = nullcontext  # type: ignore[method-assign]
+    served.capture_signals = nullcontext  # type: ignore[method-assign, assignment]
     task = asyncio.create_task(served.serve(), name=app.title)
     while not served.started:
         if task.done():

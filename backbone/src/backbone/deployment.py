@@ -87,6 +87,8 @@ def _for_demo(plan: Plan, client: Client) -> str:
     return json.dumps(
         {
             "gateway": plan.url("gateway"),
+            "portal_sync": plan.url("national-portal-sync"),
+            "exporter": plan.url("metrics-exporter"),
             "client": asdict(client),
             "outside": {key: str(value) for key, value in asdict(plan.outside).items()},
         },

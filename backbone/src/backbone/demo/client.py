@@ -176,7 +176,7 @@ class ClientSystem:
                     self._url + path,
                     json=json,
                     content=content,
-                    headers={**(headers or {}), **await self._authorization(http)},
+                    headers={**(headers or {}), **await self.authorization(http)},
                 )
             except httpx.HTTPError:
                 await asyncio.sleep(min(0.1 * 2**attempt, 1.0))
@@ -193,7 +193,8 @@ class ClientSystem:
                 raise Unexpected(f"{method} {path}: {answer.status_code} {answer.text[:500]}")
         raise Unexpected(f"{method} {path}: no answer in {_TRIES} tries")
 
-    async def _authorization(self, http: httpx.AsyncClient) -> dict[str, str]:
+    async def authorization(self, http: httpx.AsyncClient) -> dict[str, str]:
+        """The Authorization header, with a new token where there is none."""
         async with self._renewing:
             if not self._token:
                 answer = await http.post(

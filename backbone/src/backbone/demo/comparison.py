@@ -11,6 +11,7 @@ import httpx
 
 from backbone.assembly import Outside
 from backbone.demo.client import Book
+from backbone.demo.flags import AskFlags, Flags
 from common.http import http_client
 
 
@@ -19,25 +20,26 @@ class Check:
     """One line of the final table.
 
     Attributes:
-        held: how many of them wait for an operator: their outcome cannot be known, and so they are
-            neither lost nor doubled.
+        doubtful: how many of them have an outcome that cannot be known, and are marked so: held for
+            an operator, or flagged as maybe doubled.
     """
 
     what: str
     sent: int
     found: int
-    held: int = 0
+    doubtful: int = 0
     differences: list[str] = field(default_factory=list)
 
 
 async def compare(
-    book: Book, states: dict[str, str], held: set[str], outside: Outside
+    book: Book, states: dict[str, str], held: set[str], outside: Outside, ask_flags: AskFlags
 ) -> list[Check]:
     """Hold the client's book against the gateway's answers and the simulators' books.
 
     Args:
         states: the state of each submission as the gateway told the client.
         held: dossiers whose signature is held for an operator, as the gateway told the client.
+        ask_flags: what the services flagged as maybe doubled.
     """
     async with http_client(timeout=30.0) as http:
         portal = {
@@ -46,11 +48,13 @@ async def compare(
         signing = [row async for row in _pages(http, outside.signing_gateway, "requests")]
         records = [row async for row in _pages(http, outside.emc, "records")]
         tracker = [row async for row in _pages(http, outside.emc, "tracker")]
+    suspects = [code for code, row in portal.items() if row["steps_repeated"]]
+    flags = await ask_flags(suspects)
     return [
         _submissions(book, states),
-        *_portal(book, portal),
+        *_portal(book, portal, flags),
         _signing(book, signing, held),
-        _records(book, records),
+        _records(book, records, flags),
         _tracker(tracker),
     ]
 
@@ -89,7 +93,7 @@ def _submissions(book: Book, states: dict[str, str]) -> Check:
     return check
 
 
-def _portal(book: Book, portal: dict[str, dict[str, Any]]) -> Iterator[Check]:
+def _portal(book: Book, portal: dict[str, dict[str, Any]], flags: Flags) -> Iterator[Check]:
     dossiers = Check("dossiers at the national portal", len(book.sent), len(portal))
     states = Check("… in their last state", len(book.sent), 0)
     wanted_steps = sum(sent.steps_with_official for sent in book.sent.values())
@@ -109,6 +113,11 @@ def _portal(book: Book, portal: dict[str, dict[str, Any]]) -> Iterator[Check]:
             )
         steps.found += len(held["steps"])
         steps.differences += _step_differences(code, sent.life.steps, held["steps"])
+        doubled = sum(entry["times"] > 1 for entry in held["steps"])
+        if doubled <= flags.steps.get(code, 0):
+            steps.doubtful += doubled
+        else:
+            steps.differences.append(f"{code}: {doubled} steps arrived more than once")
     dossiers.differences += [
         f"{code}: the portal has it, nobody sent it" for code in sorted(portal.keys() - book.sent)
     ]
@@ -125,9 +134,6 @@ def _step_differences(
         yield f"{code}: {len(found)} steps at the portal, {len(wanted)} sent, or other people"
     if moments != sorted(moments):
         yield f"{code}: steps arrived out of order"
-    for entry in held:
-        if entry["times"] != 1:
-            yield f"{code}: a step arrived {entry['times']} times"
 
 
 def _signing(book: Book, requests: list[dict[str, Any]], held: set[str]) -> Check:
@@ -148,7 +154,7 @@ def _signing(book: Book, requests: list[dict[str, Any]], held: set[str]) -> Chec
     return check
 
 
-def _records(book: Book, records: list[dict[str, Any]]) -> Check:
+def _records(book: Book, records: list[dict[str, Any]], flags: Flags) -> Check:
     # One for each fact: the submission, every step, and the end of a signing request.
     wanted = {
         code: 1 + len(sent.life.steps) + (sent.to_sign is not None)
@@ -157,9 +163,11 @@ def _records(book: Book, records: list[dict[str, Any]]) -> Check:
     check = Check("records at the monitoring endpoint", sum(wanted.values()), 0)
     found: dict[str, int] = {}
     for record in records:
-        check.found += record["times"]
+        check.found += 1
         found[record["MaHoSo"]] = found.get(record["MaHoSo"], 0) + 1
-        if record["times"] != 1:
+        if record["times"] > 1 and record["Data"] in flags.records:
+            check.doubtful += 1
+        elif record["times"] != 1:
             check.differences.append(
                 f"{record['MaHoSo']}: record {record['Data']} came {record['times']} times"
             )

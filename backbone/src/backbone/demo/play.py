@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from backbone.assembly import MODULES, Client, Outside
 from backbone.demo.client import Book, ClientSystem, Sent
 from backbone.demo.comparison import Check, compare, settled
+from backbone.demo.flags import AskFlags
 from backbone.demo.lives import REFUSING_SIGNER, Procedure, lives
 from backbone.leash import Leashed
 from backbone.postgres import EmbeddedPostgres
@@ -182,9 +183,10 @@ async def arrived(console: Console, outside: Outside, book: Book) -> None:
             await asyncio.sleep(0.5)
 
 
-async def held_against(system: ClientSystem, outside: Outside) -> list[Check]:
+async def held_against(system: ClientSystem, outside: Outside, ask_flags: AskFlags) -> list[Check]:
     """The comparison of everybody's books, after the gateway was asked for every outcome."""
-    return await compare(system.book, await system.outcomes(), await system.held(), outside)
+    states, held = await system.outcomes(), await system.held()
+    return await compare(system.book, states, held, outside, ask_flags)
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ def show(console: Console, checks: list[Check]) -> int:
     """Print the final table and every difference; how many differences there are."""
     table = Table(title="Sent, and held by the outside systems' own books", title_justify="left")
     table.add_column("What")
-    for column in ("Sent", "Found there", "For an operator", "Differences"):
+    for column in ("Sent", "Found there", "In doubt, flagged", "Differences"):
         table.add_column(column, justify="right")
     for check in checks:
         count = len(check.differences)
@@ -20,7 +20,7 @@ def show(console: Console, checks: list[Check]) -> int:
             check.what,
             f"{check.sent:,}",
             f"{check.found:,}",
-            f"{check.held}" if check.held else "",
+            f"{check.doubtful}" if check.doubtful else "",
             f"[red]{count}[/]" if count else "[green]0[/]",
         )
     console.print(table)

@@ -2,7 +2,8 @@
 
 A queue is missing on the first start of a service that comes after others, and when somebody
 deleted it. That it was missing is committed before it is made, so that a process which ends in
-between still reads the log on its next start. Events it already knows change nothing.
+between still reads the log on its next start. It is read from the newest event that the consumer
+is known to have taken, with a margin; events it already knows change nothing.
 """
 
 import asyncio
@@ -11,12 +12,12 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import orjson
 import structlog
 from sqlalchemy import text
 
 from common.contracts.registry import EVENTS
 from common.database import Database
-from common.envelope import decode
 from common.identifiers import lowest_id_at
 from common.inbox import Consumer
 from common.parking import History, HistoryAway
@@ -41,10 +42,11 @@ _CLOSED = text(
     WHERE consumer = :consumer AND missing_since = :since
     """
 )
-_SEEN = text(
+_TAKEN = text(
     """
-    INSERT INTO attachment (consumer, seen_at) VALUES (:consumer, now())
-    ON CONFLICT (consumer) DO UPDATE SET seen_at = now() WHERE attachment.missing_since IS NULL
+    INSERT INTO attachment AS a (consumer, seen_at) VALUES (:consumer, least(:newest, now()))
+    ON CONFLICT (consumer) DO UPDATE SET seen_at = greatest(a.seen_at, excluded.seen_at)
+        WHERE a.missing_since IS NULL
     """
 )
 
@@ -87,7 +89,9 @@ class Backfill:
         async with self._database.reading() as connection:
             row = (await connection.execute(_READ, {"consumer": self.name})).first()
         if row is None or row.missing_since is None:
-            await self._write(_SEEN)
+            # Not the time of day: what a deleted queue still held may be older than that.
+            if self._consumer.newest is not None:
+                await self._write(_TAKEN, newest=self._consumer.newest)
             return 0
         read = 0
         for producer, types in self._told_by().items():
@@ -101,7 +105,7 @@ class Backfill:
         read = 0
         while bodies := await self._history.log(producer, types, after):
             await self._consumer.take(bodies)
-            after = decode(bodies[-1]).id
+            after = UUID(orjson.loads(bodies[-1])["id"])
             read += len(bodies)
         return read
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from common.contracts.base import TYPE_PREFIX, Event
 from common.contracts.registry import EVENTS
+from common.identifiers import moment_of
 
 CONTENT_TYPE = "application/cloudevents+json"
 _SPEC_VERSION = "1.0"
@@ -103,12 +104,12 @@ def decode(body: bytes) -> Received:
         ordered = members.get("sequence") is not None
         kind = EVENTS.get(type_)
         received = Received(
-            id=UUID(members["id"]),
+            id=_identifier(members["id"]),
             type=type_,
             producer=producer,
             agency=agency,
             subject=_text_or_none(members.get("subject")),
-            time=datetime.fromisoformat(members["time"]),
+            time=_moment(members["time"]),
             stream=_stream(producer, members) if ordered else None,
             sequence=_number(members["sequence"], _MOST) if ordered else None,
             event=kind.model_validate(members["data"]) if kind else None,
@@ -126,6 +127,21 @@ def decode(body: bytes) -> Received:
     if kind and (received.stream is not None) != kind.ORDERED:
         raise MalformedEvent("an ordered event without its sequence, or the reverse")
     return received
+
+
+def _identifier(value: str) -> UUID:
+    identifier = UUID(value)
+    if identifier.version != 7:
+        raise ValueError("not a UUIDv7")
+    moment_of(identifier)  # raises for one beyond the end of the calendar
+    return identifier
+
+
+def _moment(value: str) -> datetime:
+    moment = datetime.fromisoformat(value)
+    if moment.tzinfo is None:
+        raise ValueError("no time zone")
+    return moment
 
 
 def _stream(producer: str, members: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ wait behind it.
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from sqlalchemy import text
 from common.database import database_is_away, rolled_back
 from common.envelope import MalformedEvent, Received, decode
 from common.errors import describe
+from common.identifiers import moment_of
 from common.outbox import Outbox, Unit
 from common.telemetry import Telemetry
 from common.transport.base import Queue
@@ -156,6 +158,8 @@ class Consumer:
         self.subscription = subscription
         self.queue = Queue(service, subscription.purpose, subscription.patterns)
         self.name = subscription.purpose
+        self.newest: datetime | None = None
+        """When the newest event was made that was taken since the start."""
         self._outbox = outbox
         self._telemetry = telemetry
 
@@ -174,6 +178,8 @@ class Consumer:
                 log.error("undecodable event parked", queue=self.queue.name, error=str(error))
                 parkings.append(Parking(body, "undecodable", str(error)))
         await self.apply(events, parkings)
+        times = [moment_of(event.id) for event in events]
+        self.newest = max(filter(None, (self.newest, *times)), default=None)
 
     async def apply(self, events: Sequence[Received], parkings: Sequence[Parking] = ()) -> None:
         """Apply events in one transaction, or else one by one, parking those that fail."""

@@ -14,6 +14,8 @@ from common.contracts.codes import agency_of_dossier, within
 from common.errors import Problem
 from gateway.errors import CodeAgencyMismatch, DossierCodeTaken, IdempotencyKeyReused
 
+CLIENT_ID_PATTERN = r"^[A-Za-z0-9._~-]{1,64}$"
+
 State = Literal["pending", "applied", "refused"]
 
 

@@ -16,6 +16,7 @@ from pydantic import (
 
 from common.contracts.codes import AgencyCode
 from common.settings import BlobSettings, ServiceSettings, service_config
+from gateway.domain import CLIENT_ID_PATTERN
 from gateway.use_cases.tokens import SigningKey
 
 _ScopeToken = Annotated[str, StringConstraints(pattern=r"^[\x21\x23-\x5B\x5D-\x7E]+$")]
@@ -26,7 +27,7 @@ class ClientSeed(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    client_id: str = Field(pattern=r"^[A-Za-z0-9._~-]{1,64}$")
+    client_id: str = Field(pattern=CLIENT_ID_PATTERN)
     secret: SecretStr = Field(min_length=16, max_length=256)
     scopes: tuple[_ScopeToken, ...]
     agencies: tuple[AgencyCode | Annotated[str, StringConstraints(pattern=r"^\*$")], ...]

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from common.auth import Principal, requires
@@ -75,4 +75,34 @@ async def summary(core: CoreOf, _: Annotated[Principal, requires("operations")])
             gaps=counts.measurements.get("gap", 0),
             missing_intervals=counts.missing_intervals,
         ),
+    )
+
+
+class Doubtful(BaseModel):
+    """A record that the monitoring system may hold twice."""
+
+    record: str
+    """Its natural key: what stands in ``Data``."""
+    sent_at: datetime
+
+
+class DoubtfulPage(BaseModel):
+    """Doubtful records by key, and behind which key to go on."""
+
+    items: list[Doubtful]
+    next: str | None
+
+
+@router.get("/v1/measurements/maybe-doubled", responses=_REFUSALS)
+async def maybe_doubled(
+    core: CoreOf,
+    _: Annotated[Principal, requires("operations")],
+    after: Annotated[str, Query(max_length=100, pattern=r"^[^\x00]*$")] = "",
+    limit: Annotated[int, Query(ge=1, le=1000)] = 500,
+) -> DoubtfulPage:
+    """Records that were sent again after a call without an answer."""
+    found = await store.doubled_after(core.database, after, limit)
+    return DoubtfulPage(
+        items=[Doubtful(record=record, sent_at=at) for record, at in found],
+        next=found[-1][0] if len(found) == limit else None,
     )

@@ -123,6 +123,21 @@ async def settle_measurements(
     )
 
 
+_DOUBLED = text(
+    """
+    SELECT record, settled_at FROM maybe_doubled WHERE record > :after
+    ORDER BY record LIMIT :limit
+    """
+)
+
+
+async def doubled_after(database: Database, after: str, limit: int) -> list[tuple[str, datetime]]:
+    """Records that may have been taken twice, by their key, and when they were last sent."""
+    async with database.reading() as connection:
+        rows = await connection.execute(_DOUBLED, {"after": after, "limit": limit})
+        return [(row.record, row.settled_at) for row in rows]
+
+
 _FORGET = (
     text(
         "DELETE FROM measurement WHERE state <> 'waiting' "

@@ -5,6 +5,7 @@ Its errors are those of RFC 6749 §5.2, since that is what OAuth 2 clients under
 
 import base64
 import binascii
+import re
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
 
@@ -14,11 +15,13 @@ from pydantic import BaseModel
 
 from gateway.api.document import problems
 from gateway.api.parts import GatewayOf
+from gateway.domain import CLIENT_ID_PATTERN
 
 router = APIRouter(tags=["Xác thực · Authentication"])
 
 _FORM_TYPE = "application/x-www-form-urlencoded"
 _MOST_FIELDS = 20
+_CLIENT_ID = re.compile(CLIENT_ID_PATTERN)
 _LONGEST_SECRET = 256
 _NOT_CACHED = {"cache-control": "no-store", "pragma": "no-cache"}
 
@@ -83,11 +86,7 @@ async def token(request: Request, gateway: GatewayOf) -> Response:
         client_id, secret = _credentials(request, form)
         client = await gateway.credentials.client(client_id, secret)
         if client is None:
-            raise _Fault(
-                "invalid_client",
-                "Unknown client or wrong secret",
-                "Không có hệ thống này hoặc sai khóa bí mật",
-            )
+            raise _no_client()
         scopes = _scopes(form.get("scope"), client.scopes)
     except _Fault as fault:
         headers = dict(_NOT_CACHED)
@@ -162,12 +161,9 @@ def _credentials(request: Request, form: dict[str, str]) -> tuple[str, str]:
         pair = _basic(header)
         if form.get("client_id", pair[0]) != pair[0]:
             raise _malformed("Two client ids", "Hai mã hệ thống khác nhau")
-    if not (pair[0] and pair[1]) or len(pair[0]) + len(pair[1]) > 2 * _LONGEST_SECRET:
-        raise _Fault(
-            "invalid_client",
-            "Unknown client or wrong secret",
-            "Không có hệ thống này hoặc sai khóa bí mật",
-        )
+    client_id, secret = pair
+    if not (_CLIENT_ID.fullmatch(client_id) and 0 < len(secret) <= _LONGEST_SECRET):
+        raise _no_client()
     return pair
 
 
@@ -206,6 +202,14 @@ def _scopes(asked: str | None, held: tuple[str, ...]) -> list[str]:
             "Hệ thống không có đủ các quyền đã yêu cầu",
         )
     return scopes
+
+
+def _no_client() -> _Fault:
+    return _Fault(
+        "invalid_client",
+        "Unknown client or wrong secret",
+        "Không có hệ thống này hoặc sai khóa bí mật",
+    )
 
 
 def _malformed(english: str, vietnamese: str) -> _Fault:

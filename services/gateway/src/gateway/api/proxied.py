@@ -32,7 +32,8 @@ IfNoneMatch = Annotated[str | None, Header(max_length=1000)]
 AgencyPath = Annotated[str, Path(max_length=35, pattern=AGENCY_PATTERN)]
 AgencyQuery = Annotated[str | None, Query(max_length=35, pattern=AGENCY_PATTERN)]
 # The national catalogue has irregular codes, too.
-ListedCode = Annotated[str, Path(max_length=60, pattern=r"^[0-9A-Za-z_. -]*[0-9A-Za-z][0-9A-Za-z_. -]*$")]
+_LISTED = r"^[0-9A-Za-z_. -]*[0-9A-Za-z][0-9A-Za-z_. -]*$"
+ListedCode = Annotated[str, Path(max_length=60, pattern=_LISTED)]
 ListId = Annotated[str, Path(max_length=60, pattern=r"^[A-Za-z0-9_-]+$")]
 Level = Literal["ministry", "province", "district", "commune", "other"]
 
