@@ -428,7 +428,7 @@ class Rehearsal:
             stream, number = self.places[event_id]  # type: ignore[index]
             done.setdefault(stream, []).append(number)
         single = done.pop(None, [])
-        assert done == self.expected()
+        assert done == self.expected(), self.plan
         assert sorted(single) == sorted(self.expected_alone())
         positions = await rows(
             self.database,

@@ -319,6 +319,29 @@ async def test_a_version_that_comes_during_the_call_goes_out_next(desk: Desk) ->
     assert await desk.states() == {}
 
 
+async def test_a_version_that_comes_during_the_settlement_goes_out_next(desk: Desk) -> None:
+    """The row is being replaced, not yet committed, when the worker wants to delete it."""
+    friend = Friend()
+    worker = desk.worker(friend)
+    await desk.queue(item("k", version=1))
+    async with desk.database.transaction() as consumer:
+        friend.seconds = 0.1
+        call = asyncio.create_task(worker.once())
+        while not friend.calls:
+            await asyncio.sleep(0.005)
+        await queue(consumer, "friend", [item("k", version=2)])
+        while not await desk.rows(
+            "SELECT 1 FROM pg_stat_activity "
+            "WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        ):
+            await asyncio.sleep(0.01)
+    await call
+    assert await desk.states() == {"k": "due"}
+    await worker.once()
+    assert [one.version for sent in friend.calls for one in sent] == [1, 2]
+    assert await desk.states() == {}
+
+
 async def test_what_a_lost_worker_was_sending_blindly_is_sent_again_as_doubtful(
     desk: Desk,
 ) -> None:
@@ -451,4 +474,4 @@ async def test_the_statements_find_their_rows_by_index(desk: Desk) -> None:
     assert len(found) == 400
     for name, plan in plans.items():
         assert "Seq Scan on delivery" not in plan.replace("delivery_worker", ""), (name, plan)
-    assert plans["settle"].count("delivery_pkey") == 2, plans["settle"]
+    assert plans["settle"].count("delivery_pkey") == 3, plans["settle"]

@@ -1,4 +1,4 @@
-"""The signature connector's REST: who may ask and see what, and what is answered to bad requests."""
+"""The signature connector's REST: who may ask and see what, and how bad requests are answered."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -6,7 +6,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
+from common.contracts.signature import SignatureCompleted
 from tests.support.databases import Databases
 from tests.support.signature_connector import (
     AGENCY,
@@ -57,7 +59,8 @@ def slug(answer) -> str:
     assert problem["title"]
     assert problem["title_en"]
     assert problem["status"] == answer.status_code
-    return problem["type"].removeprefix("urn:lienthong:problem:")
+    kind: str = problem["type"]
+    return kind.removeprefix("urn:lienthong:problem:")
 
 
 async def test_a_signature_is_asked_for_and_seen_through(
@@ -79,6 +82,7 @@ async def test_a_signature_is_asked_for_and_seen_through(
     )
     assert USER not in seen.text
     (told,) = await connector.facts(UUID(made["request_id"]))
+    assert isinstance(told.event, SignatureCompleted)
     assert (told.event.dossier_code, told.event.file) == (None, view["signed_file"])
     assert gateway.requests()[made["request_id"]]["user_id"] == USER
 
@@ -199,9 +203,9 @@ async def test_operators_see_what_is_held_within_their_agencies(
 
     async def page(**query: Any) -> dict[str, Any]:
         agencies = query.pop("agencies", ("*",))
-        text = "&".join(f"{name}={value}" for name, value in query.items())
+        asked = "&".join(f"{name}={value}" for name, value in query.items())
         answer = await connector.get(
-            f"/v1/signing-requests?{text}", "operations", agencies=agencies
+            f"/v1/signing-requests?{asked}", "operations", agencies=agencies
         )
         assert answer.status_code == 200, answer.text
         assert USER not in answer.text
@@ -230,8 +234,6 @@ async def test_the_evidence_shows_when_it_was_tampered_with(
     whole = (await connector.get(path, "operations")).json()
     assert whole["broken_at"] is None
     assert USER not in str(whole)
-    from sqlalchemy import text
-
     async with connector.core.database.transaction() as connection:
         await connection.execute(
             text("ALTER TABLE signing_evidence DISABLE TRIGGER signing_evidence_stays")

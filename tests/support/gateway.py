@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from fastapi import FastAPI
 from pydantic import SecretStr
 from sqlalchemy import text
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from common.contracts.base import Event
 from common.contracts.catalog import (
@@ -321,17 +321,23 @@ class Upstream:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["Upstream"]:
         """Listen on a port of 127.0.0.1 until the block ends."""
-        config = uvicorn.Config(
-            self, port=0, lifespan="off", log_config=None, timeout_graceful_shutdown=1
-        )
-        served = uvicorn.Server(config)
-        served.capture_signals = nullcontext  # type: ignore[method-assign,assignment]
-        task = asyncio.create_task(served.serve())
-        try:
-            while not served.started:
-                await asyncio.sleep(0.01)
-            self.url = f"http://127.0.0.1:{served.servers[0].sockets[0].getsockname()[1]}"
+        async with listening(self) as self.url:
             yield self
-        finally:
-            served.should_exit = True
-            await task
+
+
+@asynccontextmanager
+async def listening(app: ASGIApp) -> AsyncIterator[str]:
+    """The address of an application that is served on a port of 127.0.0.1 until the block ends."""
+    config = uvicorn.Config(
+        app, port=0, lifespan="off", log_config=None, timeout_graceful_shutdown=1
+    )
+    served = uvicorn.Server(config)
+    served.capture_signals = nullcontext  # type: ignore[method-assign,assignment]
+    task = asyncio.create_task(served.serve())
+    try:
+        while not served.started:
+            await asyncio.sleep(0.01)
+        yield f"http://127.0.0.1:{served.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        served.should_exit = True
+        await task

@@ -126,9 +126,8 @@ def settings(url: str, folder: Path, gateway: SigningGateway, **changed: Any) ->
         "user_seconds": 10.0,
         "call_seconds": 5.0,
         "lease_seconds": 1.5,
-        "drain_seconds": 0.2,
         "verifiers": 1,
-        "shutdown_seconds": 2.0,
+        "shutdown_seconds": 0.5,
     }
     return Settings(**{**given, **changed})
 
@@ -274,7 +273,7 @@ class Connector:
         names = await self.rows(
             "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
         )
-        parts = []
+        parts: list[str] = []
         for (name,) in names:
             for row in await self.rows(f'SELECT * FROM "{name}"'):
                 parts.extend(

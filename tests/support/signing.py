@@ -75,7 +75,7 @@ class Usage:
     authority: bool = False
 
 
-def issue(name: str, issuer: Holder | None, usage: Usage = Usage()) -> Holder:  # noqa: B008 - frozen
+def issue(name: str, issuer: Holder | None, usage: Usage = Usage()) -> Holder:
     """A certificate by an issuer, or self-issued."""
     key = usage.key or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name(
@@ -173,7 +173,7 @@ def cms_signer(holder: Holder, *, pss: bool = True) -> SimpleSigner:
     )
 
 
-def sign(content: bytes, holder: Holder, how: How = How()) -> bytes:  # noqa: B008 - frozen
+def sign(content: bytes, holder: Holder, how: How = How()) -> bytes:
     """The document with a signature appended."""
     simple = cms_signer(holder, pss=how.pss)
     writer = IncrementalPdfFileWriter(BytesIO(content))

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from itertools import pairwise
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -410,7 +411,8 @@ MOMENTS = st.tuples(LISTS, SIGNS, DEATHS, st.booleans())
 def test_nobody_is_asked_twice(moments: list[tuple[Any, Any, str, bool]]) -> None:
     """A worker may die before a step is written, after it, or with the answer in its hands."""
     bench = Bench()
-    row, order, history = wish(), None, [State.RECEIVED]
+    row, history = wish(), [State.RECEIVED]
+    order: Order | None = None
 
     async def play() -> None:
         nonlocal row, order
@@ -424,10 +426,10 @@ def test_nobody_is_asked_twice(moments: list[tuple[Any, Any, str, bool]]) -> Non
             bench.provider.lists, bench.provider.signs = lists, signs
             away = files_away and row.state is not State.SUBMITTING
             bench.files.trouble = OSError("away") if away else None
-            calls = len(bench.provider.orders)
+            calls, asking = len(bench.provider.orders), row.state == State.SUBMITTING
             taken = await bench.take(row, order)
             if len(bench.provider.orders) > calls:
-                assert row.state is State.SUBMITTING
+                assert asking
                 assert bench.provider.orders[-1].outgoing_id == row.outgoing_id
             if death in ("dies before", "lost answer"):
                 order = None
@@ -440,11 +442,11 @@ def test_nobody_is_asked_twice(moments: list[tuple[Any, Any, str, bool]]) -> Non
     asyncio.run(play())
     asked = len(bench.provider.orders) - bench.provider.never_sent
     assert asked <= 1
-    for before, after in zip(history, history[1:], strict=False):
+    for before, after in pairwise(history):
         assert before not in AT_REST
         assert after in MOVES[before]
     submissions = [i for i, state in enumerate(history) if state is State.SUBMITTING]
-    for one, another in zip(submissions, submissions[1:], strict=False):
+    for one, another in pairwise(submissions):
         assert State.PREPARED in history[one:another]
     if history[-1] is State.COMPLETED:
         assert asked == 1

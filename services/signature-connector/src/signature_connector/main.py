@@ -56,7 +56,7 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
                 core.telemetry,
                 parallel=settings.parallel,
                 lease=settings.lease_seconds,
-                drain=settings.drain_seconds,
+                drain=settings.shutdown_seconds,
             )
             try:
                 yield Parts(

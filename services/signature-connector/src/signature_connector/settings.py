@@ -1,8 +1,9 @@
 """Settings of the signature connector."""
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 from common.settings import BlobSettings, ServiceSettings, service_config
 
@@ -10,7 +11,11 @@ MIB = 1024 * 1024
 
 
 class Settings(ServiceSettings, BlobSettings):
-    """Read from ``SIGNATURE_CONNECTOR_…``; needs a sealing key of its own (``sealing_key``)."""
+    """Read from ``SIGNATURE_CONNECTOR_…``.
+
+    ``shutdown_seconds`` is also how long requests in hand may still take when the service is
+    stopped: a person who is still being asked after that ends in manual review.
+    """
 
     model_config = service_config("SIGNATURE_CONNECTOR_")
 
@@ -30,9 +35,6 @@ class Settings(ServiceSettings, BlobSettings):
     """How long a request that could not be submitted is tried again."""
     lease_seconds: float = Field(default=15.0, ge=1.0)
     """After how long without a sign of life a worker counts as dead."""
-    drain_seconds: float = Field(default=20.0, ge=0)
-    """How long requests in hand may still take when the service is stopped; a person who is then
-    still being asked ends in manual review."""
     file_limit: int = Field(default=10 * MIB, ge=1024)
     """Largest document, in bytes."""
     verifiers: int = Field(default=2, ge=1, le=64)
@@ -40,3 +42,9 @@ class Settings(ServiceSettings, BlobSettings):
     verification_seconds: float = Field(default=20.0, gt=0)
     verification_memory: int = Field(default=1024 * MIB, ge=256 * MIB)
     """Address space of one such process, in bytes."""
+
+    @model_validator(mode="after")
+    def _seals(self) -> Self:
+        if self.sealing_key not in self.sealing_keys:
+            raise ValueError("sealing_key must name one of sealing_keys: signers are kept sealed")
+        return self

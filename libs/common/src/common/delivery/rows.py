@@ -233,18 +233,21 @@ async def defer(connection: AsyncConnection, partner: str, of: Sequence[Turn]) -
 
 # `worker` is set while a row is sending and at no other time. (Naming the state too would let the
 # planner take the index of a worker's rows and compare each of them with each settled one.) What
-# was put off behind an item that had trouble is let go when that item is done.
+# to do with a row is decided by its version under the lock: by the snapshot's, a row that is being
+# replaced meanwhile would be neither deleted nor sent again. What was put off behind an item that
+# had trouble is let go when that item is done.
 _SETTLE = text(
     """
     WITH settled AS (
-        SELECT * FROM unnest(CAST(:ids AS bigint[]), CAST(:versions AS bigint[]),
-            CAST(:states AS text[]), CAST(:waits AS float8[]), CAST(:attempts AS integer[]),
-            CAST(:doubled AS boolean[]), CAST(:errors AS text[]))
-            AS s (id, version, state, wait, attempts, doubled, error)
+        SELECT given.*, given.state = 'done' AND d.version = given.version AS over
+        FROM unnest(CAST(:ids AS bigint[]), CAST(:versions AS bigint[]), CAST(:states AS text[]),
+                CAST(:waits AS float8[]), CAST(:attempts AS integer[]), CAST(:doubled AS boolean[]),
+                CAST(:errors AS text[])) WITH ORDINALITY
+            AS given (id, version, state, wait, attempts, doubled, error, place)
+        JOIN delivery d ON d.id = given.id AND d.worker = :worker
+        ORDER BY place FOR UPDATE OF d
     ), gone AS (
-        DELETE FROM delivery USING settled
-        WHERE delivery.id = settled.id AND delivery.worker = :worker
-          AND settled.state = 'done' AND delivery.version = settled.version
+        DELETE FROM delivery USING settled WHERE delivery.id = settled.id AND over
         RETURNING delivery.subject, delivery.error
     ), freed AS (
         UPDATE delivery SET next_at = now()
@@ -253,13 +256,11 @@ _SETTLE = text(
           AND delivery.state = 'due' AND delivery.next_at > now() AND delivery.error IS NULL
     )
     UPDATE delivery SET
-        state = CASE WHEN settled.state = 'done' THEN 'due' ELSE settled.state END,
+        state = CASE settled.state WHEN 'done' THEN 'due' ELSE settled.state END,
         next_at = now() + make_interval(secs => settled.wait),
         attempts = settled.attempts, error = settled.error, worker = NULL,
         maybe_doubled = settled.doubled
-    FROM settled
-    WHERE delivery.id = settled.id AND delivery.worker = :worker
-      AND NOT (settled.state = 'done' AND delivery.version = settled.version)
+    FROM settled WHERE delivery.id = settled.id AND NOT over
     """
 )
 

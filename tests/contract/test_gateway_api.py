@@ -1,0 +1,159 @@
+"""The gateway keeps what its OpenAPI document says, whatever it is sent."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from gateway.main import create_app
+from tests.support import gateway as support
+from tests.support.databases import Databases
+from tests.support.gateway import RunningGateway, Upstream, gateway_database, running_gateway
+
+EXAMPLES = 15
+"""Of each operation."""
+
+PUBLIC = {
+    "token",
+    "jwks",
+    "read_procedure",
+    "list_procedures",
+    "read_agency",
+    "list_agencies",
+    "read_code_list",
+    "list_code_lists",
+}
+CHECKS = (
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+)
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("gateway")
+    made = support.settings("postgresql+asyncpg://nobody@127.0.0.1:9/none", folder)
+    return create_app(made).openapi()
+
+
+def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {
+        operation["operationId"]: operation
+        for path in document["paths"].values()
+        for operation in path.values()
+    }
+
+
+@asynccontextmanager
+async def serving(url: str, folder: Path) -> AsyncIterator[tuple[str, RunningGateway]]:
+    """A gateway on a real port, with services behind that answer any read."""
+    async with AsyncExitStack() as stack:
+        behind = await stack.enter_async_context(Upstream().serving())
+        gateway = await stack.enter_async_context(
+            running_gateway(
+                url,
+                folder,
+                dossier_url=behind.url,
+                catalog_url=behind.url,
+                signature_url=behind.url,
+            )
+        )
+        address = await stack.enter_async_context(support.listening(gateway.app))
+        yield address, gateway
+
+
+async def test_no_request_breaks_the_document(databases: Databases, tmp_path: Path) -> None:
+    """Generated requests, sound and unsound ones, to every operation."""
+    async with serving(await gateway_database(databases), tmp_path) as (address, gateway):
+        headers = gateway.bearer()
+        asked: set[str] = set()
+
+        def ask() -> None:
+            schema = schemathesis.openapi.from_url(f"{address}/openapi.json")
+            for found in schema.get_all_operations():
+                operation = found.ok()
+
+                @given(case=operation.as_strategy())
+                @settings(
+                    max_examples=EXAMPLES,
+                    deadline=None,
+                    database=None,
+                    derandomize=True,
+                    suppress_health_check=list(HealthCheck),
+                )
+                def answers_as_documented(case: Any) -> None:
+                    response = case.call(headers=headers)
+                    case.validate_response(response, checks=CHECKS)
+
+                answers_as_documented()
+                asked.add(operation.label)
+
+        await asyncio.to_thread(ask)
+        assert len(asked) == 18
+
+
+def test_the_document_describes_bodies_and_nothing_dangles(document: dict[str, Any]) -> None:
+    assert document["openapi"].startswith("3.1")
+    schemas = document["components"]["schemas"]
+
+    def refs(node: Any) -> list[str]:
+        if isinstance(node, dict):
+            own = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
+            return own + [ref for value in node.values() for ref in refs(value)]
+        return [ref for item in node for ref in refs(item)] if isinstance(node, list) else []
+
+    prefix = "#/components/schemas/"
+    assert {ref.removeprefix(prefix) for ref in refs(document)} <= set(schemas)
+    assert all(ref.startswith(prefix) for ref in refs(document))
+    assert schemas["Submit"]["additionalProperties"] is False
+    assert len(schemas["Step"]["discriminator"]["mapping"]) == 11
+
+
+def test_what_the_tests_send_fits_the_documented_schema(document: dict[str, Any]) -> None:
+    def fits(model: str, body: Any) -> bool:
+        schema = {**document, "$ref": f"#/components/schemas/{model}"}
+        return bool(jsonschema.Draft202012Validator(schema).is_valid(body))
+
+    assert fits("Submit", support.submission())
+    assert not fits("Submit", support.submission(channel="9"))
+    assert not fits("Submit", {**support.submission(), "more": 1})
+    assert fits("Step", support.step("receive"))
+    assert fits("Step", support.step("complete", results=[{"id": "1", "name": "a"}]))
+    assert not fits("Step", support.step("submit"))
+
+
+def test_every_operation_but_the_public_ones_needs_a_token(document: dict[str, Any]) -> None:
+    needing = {
+        name
+        for name, operation in operations(document).items()
+        if {"HTTPBearer": []} in operation.get("security", [])
+    }
+    assert needing.isdisjoint(PUBLIC)
+    assert needing | PUBLIC == set(operations(document))
+
+
+def test_every_operation_says_how_it_can_fail(document: dict[str, Any]) -> None:
+    for name, operation in operations(document).items():
+        for status, response in operation["responses"].items():
+            if status.startswith(("4", "5")) and name != "token":
+                schema = response["content"]["application/problem+json"]["schema"]
+                assert schema == {"$ref": "#/components/schemas/Problem"}
+        assert operation["summary"]
+        if name not in PUBLIC:
+            assert {"401", "403"} <= set(operation["responses"])
