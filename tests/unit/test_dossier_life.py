@@ -287,6 +287,7 @@ Life.TestCase.settings = settings(
     max_examples=100,
     stateful_step_count=30,
     deadline=None,
+    report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.too_slow],
 )
 test_a_life = Life.TestCase

@@ -91,7 +91,7 @@ def openapi() -> Iterator[tuple[str, dict[str, Any]]]:
         databases=dict.fromkeys(MODULES, "postgresql+asyncpg://nobody@localhost/none"),
         ports=dict.fromkeys(MODULES, 0),
         outside=Outside("http://localhost", "http://localhost", "http://localhost", Path("none")),
-        clients=(Client("none", "none", (), ()),),
+        clients=(Client("nobody", "0" * 32, (), ()),),
         amqp_url="amqp://localhost/",
     )
     for name, module in MODULES.items():

@@ -53,18 +53,19 @@ _CLAIM = text(
     RETURNING parked.id, parked.stream, parked.body
     """
 )
+# A stream whose very first event failed has no position yet.
 _HEAD = text(
     """
-    WITH done AS (
-        DELETE FROM parked USING position
-        WHERE parked.consumer = :consumer AND parked.stream = :stream
-          AND position.consumer = :consumer AND position.stream = :stream
-          AND parked.sequence <= position.last
+    WITH place AS (
+        SELECT coalesce((SELECT last FROM position
+                         WHERE consumer = :consumer AND stream = :stream), 0) AS last
+    ), overtaken AS (
+        DELETE FROM parked USING place
+        WHERE consumer = :consumer AND stream = :stream AND sequence <= place.last
     )
-    SELECT position.last, parked.id, parked.sequence, parked.reason, parked.body
-    FROM position JOIN parked USING (consumer, stream)
-    WHERE consumer = :consumer AND stream = :stream AND parked.sequence > position.last
-    ORDER BY parked.sequence LIMIT 1
+    SELECT place.last, id, sequence, reason, body FROM parked CROSS JOIN place
+    WHERE consumer = :consumer AND stream = :stream AND sequence > place.last
+    ORDER BY sequence LIMIT 1
     """
 )
 

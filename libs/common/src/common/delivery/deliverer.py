@@ -215,7 +215,7 @@ class Deliverer:
                 if call and len(call) + len(of_subject) > self._partner.batch:
                     calls.append((ask, call))
                     call = []
-                call = [*call, *of_subject]
+                call.extend(of_subject)
             calls.append((ask, call))
         return calls
 
@@ -298,23 +298,25 @@ def _settlement(
     """Id, claimed version, next state, seconds to wait, attempts, maybe doubled, error."""
     free = outcome.pause is not None or outcome.partner_down
     attempts = item.attempts - 1 if free else item.attempts
-    wait = outcome.pause if outcome.pause is not None else backoff_seconds(item.attempts)
-    state, doubled, reason = "due", item.maybe_doubled, outcome.reason
+    state, wait, doubled, reason = "due", 0.0, item.maybe_doubled, outcome.reason
     match outcome.result:
-        case Result.DONE if ask and item.asked_version not in (None, item.version):
-            wait, attempts, doubled = 0.0, 0, False  # an older version is there
         case Result.DONE:
-            state, wait, attempts, doubled = "done", 0.0, 0, False
+            older = ask and item.asked_version not in (None, item.version)  # it has that one
+            state, attempts, doubled = "due" if older else "done", 0, False
         case Result.NOT_THERE | Result.AGAIN:
-            wait = 0.0
-        case Result.RETRY:
             pass
-        case Result.REFUSED | Result.WHOLE:
-            state, wait, reason = "held", 0.0, reason or "refused"
+        case Result.RETRY:
+            wait = _wait(item, outcome)
         case Result.UNKNOWN:
-            state = "unknown"
+            state, wait = "unknown", _wait(item, outcome)
             doubled = doubled or partner.ability(item.kind) is Ability.NONE
+        case Result.REFUSED | Result.WHOLE:
+            state, reason = "held", reason or "refused"
     return item.id, item.version, state, wait, attempts, doubled, reason
+
+
+def _wait(item: Claimed, outcome: Outcome) -> float:
+    return outcome.pause if outcome.pause is not None else backoff_seconds(item.attempts)
 
 
 def backoff_seconds(attempts: int) -> float:

@@ -196,8 +196,8 @@ def _moment(value: datetime | None) -> str:
     """``yyyyMMddHHmmss`` in Vietnam's time; empty for none."""
     if value is None:
         return ""
-    local = value.astimezone(VIETNAM)
-    return f"{local.year:04}{local:%m%d%H%M%S}"
+    at = value.astimezone(VIETNAM)
+    return f"{at.year:04}{at.month:02}{at.day:02}{at.hour:02}{at.minute:02}{at.second:02}"
 
 
 def _filled(fields: Wire) -> Wire:
