@@ -205,12 +205,12 @@ async def test_what_stands_behind_a_failed_event_is_done_when_that_one_heals(
 
 async def test_the_very_first_event_of_a_stream_is_tried_again_too(reader: Reader) -> None:
     reader.bad = {1}
-    await reader.take(1, 2)
-    assert await reader.parked() == [("failed", 1), ("early", 2)]
+    await reader.take(1)
+    assert await reader.parked() == [("failed", 1)]
     reader.bad = set()
     await reader.due_now(1)
     await reader.recovery.once()
-    assert await effects(reader.database) == {"catalog/1/a": [1, 2]}
+    assert await effects(reader.database) == {"catalog/1/a": [1]}
 
 
 async def test_a_successor_that_fails_in_its_turn_spoils_nothing_before_it(

@@ -43,7 +43,7 @@ from tests.support.signing import pdf
 
 @pytest.fixture(scope="module")
 def the_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SigningGateway]:
-    with signing_gateway(tmp_path_factory.mktemp("esign")) as running:
+    with signing_gateway(tmp_path_factory.mktemp("esign"), "--keys", "ecdsa") as running:
         yield running
 
 

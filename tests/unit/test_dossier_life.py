@@ -159,19 +159,17 @@ class Life(RuleBasedStateMachine):
             self.waits = [STEADY[kind]]
         elif kind == "request-supplement":
             self.supplement_open = True
-            below = [one for one in self.waits if one not in {"5", "6"}]
-            self.waits = ["4" if below == ["9"] else below[0], "5"]
+            base = "4" if self.waits[0] == "9" else self.waits[0]
+            self.waits = [base, *(one for one in self.waits[1:] if one != "5"), "5"]
         elif kind == "request-fee":
             self.fee_open = True
-            self.waits = [self.waits[0], "6"]
+            self.waits = [*(one for one in self.waits if one != "6"), "6"]
         elif kind == "give-supplement":
             self.supplement_open = False
-            if self.waits[-1] == "5":
-                self.waits = [self.waits[0], *(["6"] if self.fee_open else [])]
+            self.waits = [one for one in self.waits if one != "5"]
         elif kind == "record-fee":
             self.fee_open = False
-            if self.waits[-1] == "6":
-                self.waits = [self.waits[0], *(["5"] if self.supplement_open else [])]
+            self.waits = [one for one in self.waits if one != "6"]
 
     def hear(self, kind: str, request, document: str) -> None:
         if self.dossier is None:
@@ -252,7 +250,7 @@ class Life(RuleBasedStateMachine):
         dossier, status = self.dossier, self.dossier.state.status
         assert dossier.fee_open == self.fee_open
         assert (dossier.open_supplement is not None) == self.supplement_open
-        assert (dossier.resume is not None) == (status in {"5", "6"})
+        assert [*dossier.interrupted, status] == self.waits
         assert status != "5" or self.supplement_open
         assert status != "6" or self.fee_open
         supplements = dossier.state.supplements

@@ -111,6 +111,19 @@ def test_an_answer_that_comes_while_work_goes_on_does_not_stop_it():
     assert ended.state.supplements[0].given_at == at(4)
 
 
+@pytest.mark.parametrize(
+    ("left", "asked", "answered"),
+    [
+        ("request-supplement", "request-fee", "record-fee"),
+        ("request-fee", "request-supplement", "give-supplement"),
+    ],
+)
+@pytest.mark.parametrize(("on", "status"), [("progress", "4"), ("receive", "2")])
+def test_what_work_went_past_is_not_gone_back_to(left, asked, answered, on, status):
+    begun = [SUBMIT, RECEIVE, command(left, 2), command(on, 3), command(asked, 4)]
+    assert statuses(*begun, command(answered, 5))[-1] == status
+
+
 def test_papers_asked_for_after_completion_reopen_a_dossier():
     reopened = live(SUBMIT, RECEIVE, command("complete", 2), command("request-supplement", 3))
     assert reopened.state.finished_at is None

@@ -22,7 +22,7 @@
         └── UpstreamAway             503 upstream-unavailable
 """
 
-from common.errors import Conflict, Invalid, NotReady, Problem
+from common.errors import Conflict, Forbidden, Invalid, NotReady, Problem
 
 
 class MalformedJson(Problem):
@@ -121,3 +121,11 @@ class UpstreamAway(NotReady):
 
     slug = "upstream-unavailable"
     title, title_en = "Dịch vụ phía sau tạm thời không sẵn sàng", "Service behind unavailable"
+
+
+def may_not_act_for(agency: str) -> Forbidden:
+    """The refusal of a client that has no rights for an agency."""
+    return Forbidden(
+        f"Hệ thống này không có quyền với cơ quan {agency}",
+        f"This client may not act for the agency {agency}",
+    )

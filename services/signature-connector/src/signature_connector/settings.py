@@ -30,7 +30,8 @@ class Settings(ServiceSettings, BlobSettings):
     call_seconds: float = Field(default=20.0, gt=0)
     """How long the gateway may take to list certificates."""
     parallel: int = Field(default=32, ge=1, le=1000)
-    """Requests in hand at the same time; most of them wait for a person."""
+    """Requests in hand at the same time. Most of them wait for a person, and each holds its
+    document in memory, in clear and as sent: up to 2.4 times ``file_limit``."""
     patience_hours: float = Field(default=72.0, gt=0)
     """How long a request that could not be submitted is tried again."""
     lease_seconds: float = Field(default=15.0, ge=1.0)

@@ -28,8 +28,8 @@ class Dossier(Data):
     state: DossierState
     steps: int
     """Steps taken so far: the number of the last one, and the version of the dossier."""
-    resume: Status | None = None
-    """In status 5 or 6: the status that was interrupted and is gone back to."""
+    interrupted: tuple[Status, ...] = ()
+    """In status 5 or 6: what was interrupted and is gone back to, the latest last."""
     fee_open: bool = False
     """A fee was asked for and its payment has not been recorded."""
     signings: tuple[Signing, ...] = ()

@@ -180,14 +180,15 @@ def _fee_requested(before: Dossier, command: RequestFee) -> Dossier:
 def _moved(before: Dossier, status: Status, **fields: Any) -> Dossier:
     """In another status, with nothing to go back to."""
     state = before.state.model_copy(update={"status": status, **fields})
-    return before.model_copy(update={"state": state, "resume": None})
+    return before.model_copy(update={"state": state, "interrupted": ()})
 
 
 def _interrupted(before: Dossier, status: Status, **fields: Any) -> Dossier:
-    """Waiting for the applicant; an interruption within another one goes back to the first."""
+    """Waiting for the applicant; what was done, or waited for, until now is gone back to."""
     state = before.state.model_copy(update={"status": status, **fields})
+    below = (*before.interrupted, before.state.status)
     return before.model_copy(
-        update={"state": state, "resume": before.resume or before.state.status}
+        update={"state": state, "interrupted": tuple(one for one in below if one != status)}
     )
 
 
@@ -201,9 +202,11 @@ def _supplement_requested(before: Dossier, command: RequestSupplement) -> Dossie
         due_before=state.due_at,
     )
     after = _interrupted(before, "5", supplements=(*state.supplements, asked))
-    if after.resume == "9":  # papers are still wanted: it was not finished after all
+    if after.interrupted[0] == "9":  # papers are still wanted: it was not finished after all
         state = after.state.model_copy(update={"finished_at": None})
-        return after.model_copy(update={"state": state, "resume": "4"})
+        return after.model_copy(
+            update={"state": state, "interrupted": ("4", *after.interrupted[1:])}
+        )
     return after
 
 
@@ -233,14 +236,13 @@ def _fee_recorded(before: Dossier, command: RecordFee) -> Dossier:
 
 
 def _answered(dossier: Dossier, interruption: Status) -> Dossier:
-    """Out of an interruption that was answered: to the other one if that is open, else back."""
-    if dossier.state.status != interruption or dossier.resume is None:
+    """Without this interruption: back to what was under it, where it is the one that waits."""
+    left = [*dossier.interrupted, dossier.state.status]
+    if interruption not in left:
         return dossier
-    if interruption == "5" and dossier.fee_open:
-        return _interrupted(dossier, "6")
-    if interruption == "6" and dossier.open_supplement is not None:
-        return _interrupted(dossier, "5")
-    return _moved(dossier, dossier.resume)
+    left.remove(interruption)
+    state = dossier.state.model_copy(update={"status": left[-1]})
+    return dossier.model_copy(update={"state": state, "interrupted": tuple(left[:-1])})
 
 
 def _completed(before: Dossier, command: Complete) -> Dossier:

@@ -60,7 +60,14 @@ def _moment(value: object) -> datetime:
 Moment = Annotated[
     datetime,
     BeforeValidator(_moment),
-    WithJsonSchema({"type": "string", "format": "date-time"}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "date-time",
+            "description": "RFC 3339 with an offset, from 1900 to 2200",
+            "examples": ["2026-11-02T08:00:00+07:00"],
+        }
+    ),
 ]
 
 

@@ -121,13 +121,18 @@ def _document(app: FastAPI) -> dict[str, Any]:
             description=DESCRIPTION,
             routes=app.routes,
         )
-        components = document.setdefault("components", {}).setdefault("schemas", {})
-        components.update(_components())
+        components = document["components"]
+        components["schemas"].update(_schemas())
+        components["securitySchemes"]["ClientBasic"] = {
+            "type": "http",
+            "scheme": "basic",
+            "description": "client_id and client_secret, each form-encoded (RFC 6749 §2.3.1)",
+        }
         app.openapi_schema = document
     return app.openapi_schema
 
 
-def _components() -> dict[str, Any]:
+def _schemas() -> dict[str, Any]:
     _, models = models_json_schema(
         [(Submit, "validation"), (Problem, "serialization")], ref_template=_REF
     )

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Request, Response
 from common.auth import Principal, requires
 from common.contracts.codes import DossierCode
 from common.contracts.commands import Command
-from common.errors import Forbidden
 from common.middleware import request_id
 from common.telemetry import current_traceparent
 from gateway.api.bodies import STEP, SUBMIT, command_of
@@ -17,6 +16,7 @@ from gateway.api.parts import Gateway
 from gateway.api.reading import body_of, idempotency_key, wait_of
 from gateway.api.submissions import SubmissionAnswer, answer, refusal
 from gateway.domain import dossier_agency
+from gateway.errors import may_not_act_for
 from gateway.use_cases.intake import Wish
 
 router = APIRouter(tags=["Hồ sơ · Dossiers"])
@@ -47,10 +47,7 @@ async def submit_dossier(request: Request, principal: Writer) -> Response:
     body = await body_of(request, SUBMIT)
     agency = dossier_agency(body.code, body.agency)
     if not principal.may_act_for(agency):
-        raise Forbidden(
-            f"Hệ thống này không có quyền với cơ quan {agency}",
-            f"This client may not act for the agency {agency}",
-        )
+        raise may_not_act_for(agency)
     await gateway.reference.agency(agency, "/code" if body.agency is None else "/agency")
     procedure = await gateway.reference.procedure(body.procedure)
     command = body.command(procedure, partial(gateway.keys.seal, owner=body.code))

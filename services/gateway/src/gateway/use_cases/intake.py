@@ -16,11 +16,11 @@ from common.contracts.codes import agency_of_dossier
 from common.contracts.commands import Command
 from common.contracts.gateway import SubmissionReceived
 from common.database import database_is_away
-from common.errors import Forbidden, NotReady, Problem
+from common.errors import NotReady, Problem
 from common.identifiers import new_id
 from common.outbox import Outbox, Unit
 from gateway.domain import Earlier, Fingerprints, Submission, same_or_problem
-from gateway.errors import Busy
+from gateway.errors import Busy, may_not_act_for
 from gateway.store import submissions
 from gateway.store.submissions import NewSubmission
 
@@ -102,10 +102,7 @@ class Intake:
             if wish.principal.may_act_for(agency):
                 rows[place] = self._row(wish, agency)
             else:
-                answers[place] = Forbidden(
-                    f"Hệ thống này không có quyền với cơ quan {agency}",
-                    f"This client may not act for the agency {agency}",
-                )
+                answers[place] = may_not_act_for(agency)
         for _ in range(_TRIES):
             if not rows:
                 break
