@@ -182,6 +182,8 @@ def test_a_service_is_run_with_care(service: str, base: Objects) -> None:
     deployment = base["Deployment", service]["spec"]
     one = container(base, service)
     assert deployment["replicas"] >= 2
+    # As process 1, Python would not hear a stop signal that comes before its handlers are set.
+    assert deployment["template"]["spec"]["shareProcessNamespace"] is True
     assert deployment["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
     assert base["PodDisruptionBudget", service]["spec"]["maxUnavailable"] == 1
     assert one["securityContext"]["readOnlyRootFilesystem"] is True

@@ -21,6 +21,7 @@ from signature_connector.domain.evidence import first_break
 from signature_connector.domain.provider import Order
 from signature_connector.domain.requests import Request, State
 from signature_connector.settings import Settings
+from signature_connector.use_cases.book import Book
 from signature_connector.use_cases.requests import take_in
 from tests.support.databases import Databases
 from tests.support.signature_connector import (
@@ -191,6 +192,28 @@ async def test_a_service_that_is_stopped_waits_a_little_for_those_in_hand(
         assert told.type == "signature.completed.v1"
 
 
+async def test_an_answer_that_is_being_written_when_the_service_stops_is_written(
+    configured: Settings, gateway: SigningGateway, monkeypatch
+) -> None:
+    move, begun = Book.move, asyncio.Event()
+
+    async def slow(self, worker, request, step):
+        if step.to is State.SIGNED_RAW:
+            begun.set()
+            await asyncio.sleep(1.5)
+        return await move(self, worker, request, step)
+
+    monkeypatch.setattr(Book, "move", slow)
+    async with running_connector(configured) as connector:
+        request_id = await connector.asked()
+        async with asyncio.timeout(10):
+            await begun.wait()
+    monkeypatch.setattr(Book, "move", move)
+    async with running_connector(configured) as connector:
+        await connector.until(request_id, "completed")
+    assert gateway.requests()[str(request_id)]["asked"] == 1
+
+
 async def test_a_worker_that_lives_keeps_what_it_has_in_hand(
     bench: Workshop, configured: Settings, gateway: SigningGateway
 ) -> None:
@@ -318,8 +341,6 @@ async def test_a_step_that_cannot_be_written_is_left_to_the_others(
     configured: Settings, gateway: SigningGateway, monkeypatch
 ) -> None:
     """The row must not stay with a worker that lives and does nothing about it."""
-    from signature_connector.use_cases.book import Book
-
     move, failures = Book.move, 1
 
     async def failing(self, worker, request, step):

@@ -101,10 +101,12 @@ async def test_more_than_may_wait_is_refused_at_once() -> None:
     store = Store()
     store.open.clear()
     group = GroupCommit(store.write, writers=1, largest=1, waiting=5)
-    waiting = [asyncio.create_task(group.add(number)) for number in range(6)]
+    waiting = [asyncio.create_task(group.add(0))]
+    await asyncio.sleep(0.01)  # being written now
+    waiting += [asyncio.create_task(group.add(number)) for number in range(1, 6)]
     await asyncio.sleep(0.01)
     with pytest.raises(Overloaded):
-        await group.add(7)
+        await asyncio.wait_for(group.add(7), 5)
     store.open.set()
     assert len(await asyncio.gather(*waiting)) == 6
     assert await group.add(8) == "answer 8"

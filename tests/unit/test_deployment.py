@@ -128,6 +128,8 @@ def test_every_service_runs_as_a_container_with_its_own_files(
     assert container["build"]["args"] == {"SERVICE": service}
     assert f"./.run/compose/{service}:/run/secrets:ro" in container["volumes"]
     assert container["environment"] == {"LIENTHONG_SECRETS_DIR": "/run/secrets"}
+    # As process 1, Python would not hear a stop signal that comes before its handlers are set.
+    assert container["init"] is True
 
 
 def test_whatever_a_container_mounts_was_made(compose: dict[str, Any], made: Path) -> None:

@@ -60,6 +60,7 @@ def test_an_empty_object_says_nothing() -> None:
 def test_the_codes_that_a_message_names_are_whole_codes() -> None:
     answer = read({"error_code": "3", "message": f"Hồ sơ {ONE}23, {TWO} đã tồn tại"})
     assert answer.names() == {f"{ONE}23", TWO}
+    assert read({"message": f"Hồ sơ {ONE}2345 đã tồn tại"}).names() == set()
 
 
 def told(*entries: Any, code: str = "0") -> Any:

@@ -11,8 +11,8 @@ _MOST_NAMED = 20
 def show(console: Console, checks: list[Check]) -> int:
     """Print the final table and every difference; how many differences there are."""
     table = Table(title="Sent, and held by the outside systems' own books", title_justify="left")
-    table.add_column("What")
-    for column in ("Sent", "Found there", "In doubt, flagged", "Differences"):
+    table.add_column("What", no_wrap=True)
+    for column in ("Sent", "Found", "In doubt", "Differences"):
         table.add_column(column, justify="right")
     for check in checks:
         count = len(check.differences)

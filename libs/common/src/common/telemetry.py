@@ -279,5 +279,5 @@ def _without_message(
     if error is True:
         error = sys.exc_info()[1]
     if isinstance(error, BaseException):
-        entry.update(error=describe(error), stack=stack(error))
+        entry.update(error=describe(error), frames=stack(error))
     return entry
