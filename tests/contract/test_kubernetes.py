@@ -161,6 +161,14 @@ def test_what_a_service_cannot_start_without_is_given_to_it(service: str, base: 
     assert {f"{prefix}DATABASE_URL", f"{prefix}AMQP_URL"} <= secret_files(base, service)
 
 
+@pytest.mark.parametrize("service", MODULES)
+def test_operators_are_told_the_key_of_every_secret(service: str, base: Objects) -> None:
+    told = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    prefix = str(settings_class(service).model_config["env_prefix"])
+    for key in secret_files(base, service) | secret_files(base, service, optional=True):
+        assert re.search(rf"(<SERVICE>|…|{prefix[:-1]})_{key.removeprefix(prefix)}`", told), key
+
+
 def test_every_pod_is_confined(either: Objects) -> None:
     for name, spec in pods(either):
         assert spec["automountServiceAccountToken"] is False, name

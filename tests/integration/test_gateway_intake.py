@@ -342,14 +342,15 @@ async def test_a_transaction_that_hangs_is_not_waited_for(
     assert len(await gateway.told()) == 1
 
 
-@pytest.mark.parametrize("client", ["foreign"])
-async def test_a_client_acts_for_its_own_agencies_only(
-    gateway: RunningGateway, client: str
-) -> None:
+async def test_a_client_acts_for_its_own_agencies_only(gateway: RunningGateway) -> None:
+    client = "foreign"
     submitted = await gateway.submit(client=client)
     assert (submitted.status_code, problem_of(submitted)) == (403, "forbidden")
     stepped = await gateway.take_step(step(), client=client)
     assert (stepped.status_code, problem_of(stepped)) == (403, "forbidden")
+    # It does not learn either which codes exist there.
+    for unknown in (submission(procedure="9.999999"), submission(dossier_code(1, "H56.99"))):
+        assert (await gateway.submit(unknown, client=client)).status_code == 403
     own = await gateway.submit(submission(dossier_code(1, OTHER)), client=client)
     assert own.status_code == 202
     assert len(await gateway.rows("SELECT 1 FROM submission")) == 1

@@ -154,7 +154,7 @@ def test_an_exception_is_logged_by_its_kind_and_place(lines: io.StringIO) -> Non
     except ValueError as error:
         structlog.get_logger().exception("one")
         structlog.get_logger().error("two", exc_info=error)
-        logging.getLogger("library").error("three\nfuture: <Task %s>", SECRET, exc_info=True)
+        logging.getLogger("library").exception("three\nfuture: <Task %s>", SECRET)
     told = [json.loads(line) for line in lines.getvalue().splitlines()]
     assert [line["event"] for line in told] == ["one", "two", "three"]
     for line in told:

@@ -1,5 +1,6 @@
 """Calls to other services and partners: httpx over the aiohttp transport, with limits."""
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -64,13 +65,16 @@ def never_sent(error: Exception) -> bool:
 def retry_after(response: httpx.Response) -> float | None:
     """Seconds that ``Retry-After`` asks for, as a number or a date; at most an hour."""
     value = response.headers.get("retry-after", "").strip()
-    if not value:
-        return None
     try:
         seconds = float(value)
     except ValueError:
         try:
-            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-        except (TypeError, ValueError):
+            moment = parsedate_to_datetime(value)
+        except ValueError:
             return None
+        if moment.tzinfo is None:  # "-0000": UTC without saying where
+            moment = moment.replace(tzinfo=UTC)
+        seconds = (moment - datetime.now(UTC)).total_seconds()
+    if math.isnan(seconds):
+        return None
     return min(max(seconds, 0.0), _MOST_RETRY_AFTER_SECONDS)
