@@ -223,11 +223,16 @@ def test_a_pod_is_given_the_time_to_stop_in_order(service: str, base: Objects) -
     assert needed <= template["terminationGracePeriodSeconds"]
 
 
-def test_memory_suffices_for_the_processes_that_read_documents(base: Objects) -> None:
-    fields = settings_class("signature-connector").model_fields
-    processes = fields["verifiers"].default * fields["verification_memory"].default / 2**20
+def test_memory_suffices_for_documents_and_the_processes_that_read_them(base: Objects) -> None:
+    """What PARALLEL and VERIFIERS say about themselves, beside the service's own 200 MiB."""
+    defaults = {
+        name: field.default
+        for name, field in settings_class("signature-connector").model_fields.items()
+    }
+    documents = 2.4 * defaults["parallel"] * defaults["file_limit"]
+    processes = defaults["verifiers"] * defaults["verification_memory"]
     limit = container(base, "signature-connector")["resources"]["limits"]["memory"]
-    assert int(limit.removesuffix("Mi")) >= processes + 200
+    assert int(limit.removesuffix("Mi")) >= 200 + (documents + processes) / 2**20
 
 
 def test_a_broker_that_is_down_does_not_close_the_gateway(base: Objects) -> None:

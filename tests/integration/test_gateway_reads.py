@@ -170,6 +170,13 @@ async def test_a_slow_service_behind_is_not_waited_for(behind: Behind) -> None:
     assert (answer.status_code, slug(answer)) == (503, "upstream-unavailable")
 
 
+async def test_an_answer_that_trickles_in_is_not_waited_for(behind: Behind) -> None:
+    behind.dossier.trickle = 0.2
+    async with asyncio.timeout(2):
+        answer = await behind.gateway.get(ONE)
+    assert (answer.status_code, slug(answer)) == (503, "upstream-unavailable")
+
+
 async def test_an_endless_answer_is_cut_off(behind: Behind, monkeypatch) -> None:
     monkeypatch.setattr(clients, "LARGEST_ANSWER", 1000)
     behind.dossier.body = b'"' + b"x" * 1000 + b'"'

@@ -15,7 +15,6 @@ from gateway.use_cases import reference
 from tests.support.databases import Databases
 from tests.support.gateway import (
     AGENCY,
-    CLIENTS,
     PROCEDURE,
     catalogue,
     dossier_code,
@@ -35,7 +34,6 @@ async def test_until_the_catalogue_has_come_in_nothing_is_refused_for_good(
     databases: Databases, tmp_path
 ) -> None:
     url = await databases.create("gateway")
-    assert CLIENTS
     async with running_gateway(url, tmp_path) as gateway:
         assert (await gateway.http.get("/readyz")).status_code == 503
         early = await gateway.submit()
@@ -81,14 +79,15 @@ async def test_a_changed_procedure_is_taken_over(
     monkeypatch.setattr(reference, "_REFRESH_SECONDS", 0.05)
     url = await gateway_database(databases)
     async with running_gateway(url, tmp_path) as one, running_gateway(url, tmp_path) as two:
+        assert (await one.submit()).status_code == 202
         await two.hear(
             procedure(PROCEDURE, "Tên cũ"), procedure(PROCEDURE, "Tên mới", active=active)
         )
         await asyncio.sleep(0.3)
-        assert (await one.submit()).status_code == 202
-        (event,) = await one.submissions()
-        assert isinstance(event.command, Submit)
-        assert event.command.procedure.name == "Tên mới"
+        assert (await one.submit(submission(dossier_code(2)))).status_code == 202
+        commands = [event.command for event in await one.submissions()]
+        names = [command.procedure.name for command in commands if isinstance(command, Submit)]
+        assert names == ["Đăng ký thành lập doanh nghiệp", "Tên mới"]
 
 
 async def test_a_closed_agency_stays_known(databases: Databases, tmp_path) -> None:

@@ -398,10 +398,10 @@ async def test_a_woken_worker_delivers_soon(desk: Desk) -> None:
     friend = Friend()
     worker = desk.worker(friend)
     running = asyncio.create_task(worker.run())
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(1.7)  # by now it looks only once a second
     await desk.queue(item("k"))
     worker.wake()
-    async with asyncio.timeout(0.5):
+    async with asyncio.timeout(0.4):
         while await desk.states():
             await asyncio.sleep(0.01)
     running.cancel()

@@ -306,6 +306,9 @@ class Upstream:
     headers: dict[str, str] = field(default_factory=lambda: {"content-type": "application/json"})
     body: bytes = b'{"code":"known"}'
     delay: float = 0.0
+    """Seconds before the answer."""
+    trickle: float = 0.0
+    """Seconds after each byte of it."""
     asked: list[httpx.Request] = field(default_factory=list)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -316,7 +319,10 @@ class Upstream:
         await asyncio.sleep(self.delay)
         headers = [(name.encode(), value.encode()) for name, value in self.headers.items()]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await send({"type": "http.response.body", "body": self.body})
+        for byte in self.body if self.trickle else b"":
+            await send({"type": "http.response.body", "body": bytes([byte]), "more_body": True})
+            await asyncio.sleep(self.trickle)
+        await send({"type": "http.response.body", "body": b"" if self.trickle else self.body})
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["Upstream"]:
