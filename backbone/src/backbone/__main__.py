@@ -18,6 +18,7 @@ from backbone.demo.client import ClientSystem
 from backbone.demo.flags import operators_side
 from backbone.demo.report import show
 from backbone.deployment import write_compose
+from backbone.settings_example import example
 from common.telemetry import configure_logging
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -124,6 +125,12 @@ def secrets(
 ) -> None:
     """Make the secrets of the containers of docker-compose.yml, unless they are there."""
     print("made" if write_compose(folder) else "already there", folder)
+
+
+@cli.command()
+def settings() -> None:
+    """Write .env.example from the services' settings."""
+    Path(".env.example").write_text(example(), "utf-8")
 
 
 @cli.command()

@@ -314,10 +314,11 @@ async def history(
 
 
 async def begin_epoch(database: Database) -> int:
-    """Number all streams anew, under a new epoch; for a producer that was restored from a backup.
+    """Begin anew after the database was restored to an earlier moment, before it is written again.
 
-    Its numbers since the backup are known to consumers, and would be taken for repetitions. To be
-    done before the service writes again.
+    All streams are numbered from 1 under a new epoch: consumers know the numbers given since the
+    backup, and would take new events for repetitions. What the service itself heard since then is
+    read again from the producers' logs.
 
     Returns:
         The new epoch.
@@ -327,4 +328,5 @@ async def begin_epoch(database: Database) -> int:
         begun = await connection.execute(
             text("UPDATE outbox_epoch SET epoch = epoch + 1 RETURNING epoch")
         )
+        await connection.execute(text("UPDATE attachment SET missing_since = clock_timestamp()"))
         return int(begun.scalar_one())

@@ -28,10 +28,6 @@ _CLAIMS_A_SWEEP = 16
 _IDLE_LEAST, _IDLE_MOST = 0.05, 1.0
 
 
-class _ForerunnerMissing(Exception):
-    """An item was claimed without one that must go before it."""
-
-
 class Deliverer:
     """Delivers the items of one partner. Any number may run, in any number of processes.
 
@@ -160,46 +156,43 @@ class Deliverer:
         most = 1 if self._breaker.open else self._partner.batch * calls
         name = self._partner.name
         self._digging = False
-        try:
-            async with self._database.transaction() as connection:
-                turns = await rows.turns(
-                    connection, name, self._served, min(most, _AGENCIES_AT_ONCE)
-                )
-                if not turns:
-                    return []
-                self._served = turns[-1]
-                share = max(1, most // len(turns))
-                found = await rows.claim(connection, name, self._worker, turns, share)
-                given = Counter(one.turn for one in found)
-                left = most - len(found)
-                more = [turn for turn in turns if given[turn] >= share][:left]
-                if more and left >= most // 2:
-                    found += await rows.claim(
-                        connection, name, self._worker, more, left // len(more)
-                    )
-                self._claims += 1
-                now_and_then = self._claims % _CLAIMS_A_SWEEP == 0
-                dry = [turn for turn in turns if now_and_then or not given[turn]]
-                put_off = await rows.defer(connection, name, dry) if dry else 0
-                self._digging = not found and put_off > 0
-                claimed = self._in_order(found)
-                if claimed and self._prepare is not None:
-                    await self._prepare(connection, claimed)
-        except _ForerunnerMissing:
-            return []
+        async with self._database.transaction() as connection:
+            turns = await rows.turns(connection, name, self._served, min(most, _AGENCIES_AT_ONCE))
+            if not turns:
+                return []
+            self._served = turns[-1]
+            share = max(1, most // len(turns))
+            found = await rows.claim(connection, name, self._worker, turns, share)
+            given = Counter(one.turn for one in found)
+            left = most - len(found)
+            more = [turn for turn in turns if given[turn] >= share][:left]
+            if more and left >= most // 2:
+                found += await rows.claim(connection, name, self._worker, more, left // len(more))
+            self._claims += 1
+            now_and_then = self._claims % _CLAIMS_A_SWEEP == 0
+            dry = [turn for turn in turns if now_and_then or not given[turn]]
+            put_off = await rows.defer(connection, name, dry) if dry else 0
+            self._digging = not found and put_off > 0
+            claimed, torn = self._in_order(found)
+            if torn:
+                await rows.release(connection, torn)
+            if claimed and self._prepare is not None:
+                await self._prepare(connection, claimed)
         return claimed
 
-    def _in_order(self, found: Iterable[rows.Found]) -> list[Claimed]:
-        """The claimed items in their order; raises where one goes without its forerunner."""
+    def _in_order(self, found: Iterable[rows.Found]) -> tuple[list[Claimed], list[Claimed]]:
+        """The claimed items in their order, and those that came without their forerunner."""
         items: dict[int, Claimed] = {}
+        torn: list[Claimed] = []
         for one in sorted(found, key=lambda one: one.item.id):
             item = one.item
             if one.forerunner is not None and one.forerunner not in items:
-                raise _ForerunnerMissing
+                torn.append(item)
+                continue
             if item.asking and self._partner.ability(item.kind) is Ability.NONE:
                 item = replace(item, maybe_doubled=True)
             items[item.id] = item
-        return list(items.values())
+        return list(items.values()), torn
 
     def _calls(self, items: Sequence[Claimed]) -> list[tuple[bool, list[Claimed]]]:
         """What goes out together, and whether it is asked about; a subject is never torn apart."""

@@ -182,6 +182,29 @@ async def claim(
     ]
 
 
+_RELEASE = text(
+    """
+    UPDATE delivery SET state = CASE WHEN given.asking THEN 'unknown' ELSE 'due' END,
+        worker = NULL, attempts = delivery.attempts - 1, sent_version = given.sent_version
+    FROM unnest(CAST(:ids AS bigint[]), CAST(:askings AS boolean[]), CAST(:sent AS bigint[]))
+        AS given (id, asking, sent_version)
+    WHERE delivery.id = given.id
+    """
+)
+
+
+async def release(connection: AsyncConnection, items: Sequence[Claimed]) -> None:
+    """Give items back as they were, in the transaction that claimed them."""
+    await connection.execute(
+        _RELEASE,
+        {
+            "ids": [item.id for item in items],
+            "askings": [item.asking for item in items],
+            "sent": [item.asked_version for item in items],
+        },
+    )
+
+
 # Behind an item that is held or has to wait there is nothing to find for a while.
 _BEHIND = text(
     """
