@@ -441,6 +441,28 @@ async def test_what_a_transaction_queued_that_was_rolled_back_is_not_sent(desk: 
     assert await desk.worker.once() == 0
 
 
+async def test_an_item_that_cannot_go_yet_does_not_stop_the_others_of_its_agency(
+    desk: Desk,
+) -> None:
+    """The second one's time has come before the first one's, the third one's after it."""
+    await desk.queue(item("a/1"), item("a/2"), item("a/3"), item("b/1"))
+    for key, seconds in (("a/1", 20), ("a/2", 30), ("a/3", 10), ("b/1", 5)):
+        await run_sql(
+            desk.database,
+            "UPDATE delivery SET next_at = now() - make_interval(secs => :s) WHERE key = :key",
+            key=key,
+            s=seconds,
+        )
+    await desk.worker.once()
+    assert desk.books.keys == ["a/1", "b/1"]
+    assert [(key, attempts) for key, _, _, attempts in await desk.waiting()] == [
+        ("a/2", 0),
+        ("a/3", 0),
+    ]
+    await desk.worker.once()
+    assert desk.books.keys == ["a/1", "b/1", "a/2", "a/3"]
+
+
 class Chaos:
     """A partner that fails in every way, and keeps books of what really took effect."""
 

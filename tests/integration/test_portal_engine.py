@@ -380,6 +380,29 @@ async def test_an_adapter_that_miscounts_leaves_nothing_stuck(
     assert await desk.states() == {"k": "unknown"}
 
 
+async def test_a_fault_in_the_midst_leaves_nothing_stuck(desk: Desk) -> None:
+    friend = Friend()
+    ability = friend.ability
+    friend.answer = lambda claimed: [Outcome(Result.UNKNOWN)] * len(claimed)
+    faults = [KeyError("a fault of the adapter")]
+
+    def faulty(kind: str) -> Ability:
+        if friend.calls and faults:
+            raise faults.pop()
+        return ability(kind)
+
+    friend.ability = faulty  # type: ignore[method-assign]
+    await desk.queue(item("k"))
+    with pytest.raises(ExceptionGroup):
+        async with asyncio.timeout(5):
+            await desk.worker(friend).run()
+    assert await desk.states() == {"k": "sending"}
+    friend.answer = lambda claimed: [DONE] * len(claimed)
+    await desk.worker(friend).once()
+    assert [one.maybe_doubled for call in friend.calls for one in call] == [False, True]
+    assert await desk.states() == {}
+
+
 async def test_a_worker_that_is_told_to_end_finishes_its_calls(desk: Desk) -> None:
     friend = Friend()
     friend.seconds = 0.2
@@ -401,7 +424,7 @@ async def test_a_woken_worker_delivers_soon(desk: Desk) -> None:
     await asyncio.sleep(1.7)  # by now it looks only once a second
     await desk.queue(item("k"))
     worker.wake()
-    async with asyncio.timeout(0.4):
+    async with asyncio.timeout(0.7):
         while await desk.states():
             await asyncio.sleep(0.01)
     running.cancel()

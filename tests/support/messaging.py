@@ -166,7 +166,7 @@ async def effects(database: Database, consumer: str | None = None) -> dict[str |
             text(
                 "SELECT stream, sequence FROM effect "
                 "WHERE consumer = :consumer OR :consumer IS NULL ORDER BY number"
-            ).columns(),
+            ),
             {"consumer": consumer},
         )
         told: dict[str | None, list[int]] = {}

@@ -1,9 +1,9 @@
 """How items get to the portal: the adapter that ``common.delivery`` works with.
 
-A dossier can be asked about (``TraCuuHoSo``); a step cannot: after an unknown outcome it is sent
-again and noted as maybe doubled. Whether a dossier is created or updated is decided when it is
-sent, by what the portal is known to have; where it says otherwise, that is noted and the dossier
-goes out again in the other form. Sending the whole state twice as an update changes nothing.
+A dossier can be asked about; a step cannot: after an unknown outcome it is sent again and noted as
+maybe doubled. Whether a dossier is created or updated is decided when it is sent, by what the
+portal is known to have; where it says otherwise, that is noted and the dossier goes out again in
+the other form. Sending the whole state twice as an update changes nothing.
 """
 
 import asyncio

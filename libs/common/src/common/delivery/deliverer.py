@@ -114,7 +114,9 @@ class Deliverer:
                 if (wait := self._breaker.wait()) > 0:
                     await asyncio.sleep(min(wait, 1.0))
                     continue
-                running = {task for task in running if not task.done()}
+                for task in [task for task in running if task.done()]:
+                    task.result()  # a fault ends this worker, so that its rows are taken over
+                    running.remove(task)
                 free = (1 if self._breaker.open else self._partner.parallel) - len(running)
                 if free <= 0:
                     await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
