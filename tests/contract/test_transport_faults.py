@@ -159,16 +159,16 @@ async def test_both_sides_go_on_after_their_connections_were_closed(
         await wire.consume(AGENCIES, reader, batch=20)
         sender = wire.process("sender")
         closing = asyncio.create_task(asyncio.to_thread(rabbit_node.close_connections))
-        texts: list[str] = []
-        again = 0
+        assert await sender.publish(messages("first")) == [True]
+        before, texts = sender._channel, ["first"]  # type: ignore[union-attr]
         while not closing.done() or len(texts) < 2000:
             window = messages(*(str(len(texts) + place) for place in range(50)))
             texts += [message.body.decode() for message in window]
-            again += await publish_all(sender, window)
+            await publish_all(sender, window)
             await asyncio.sleep(0.01)
         await until(lambda: len(set(reader.done)) == len(texts))
         assert first_times(reader.done) == texts
-        assert again  # the sender's connection was closed in the middle
+        assert sender._channel is not before  # type: ignore[union-attr]
         await closing
 
 
@@ -197,8 +197,8 @@ async def test_a_killed_broker_loses_nothing_it_confirmed(
         await publish_all(sender, messages("after"))
         await starting
         await until(lambda: len(set(reader.done)) == 101, seconds=20)
-        assert first_times(reader.done)[:100] == [str(number) for number in range(100)]
-        assert reader.done[-1] == "after"
+        # In which order it hands out again what was not acknowledged is not in our hand.
+        assert set(reader.done) == {*map(str, range(100)), "after"}
 
 
 async def test_a_frozen_broker_is_not_waited_for_and_a_relay_survives_it(

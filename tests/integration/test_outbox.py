@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from binascii import crc32
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -15,7 +14,7 @@ from common import outbox as outbox_module
 from common.database import Database
 from common.envelope import Received, decode
 from common.identifiers import new_id
-from common.outbox import Outbox, begin_epoch, history, log_page
+from common.outbox import Outbox, begin_epoch, history, log_page, part_of
 from common.transport.base import Message, TransportDown
 from common.transport.local import LocalTransport
 from tests.support.databases import Databases
@@ -255,17 +254,13 @@ async def test_two_relays_never_work_on_one_part_at_the_same_time(opened: Opened
     task = asyncio.create_task(outbox.publish_once(first))
     await began.wait()
     await tell(outbox, "a", 2)  # behind those that are on their way
-    other = next(name for name in map(str, range(100)) if _part(name) != _part("a"))
+    other = next(name for name in map(str, range(100)) if part_of(name) != part_of("a"))
     await tell(outbox, other)
     assert await outbox.publish_once(second) == 1
     assert second.sequences() == {f"catalog/1/{other}": [1]}
     may_end.set()
     assert await task == 2
     assert await outbox.publish_once(second) == 2
-
-
-def _part(aggregate: str) -> int:
-    return crc32(aggregate.encode()) % outbox_module.PARTS
 
 
 class Chaos:

@@ -242,15 +242,23 @@ async def test_a_worker_that_just_began_declares_nobody_dead(
     request_id = await arrived(bench, configured)
     await bench.book.seen(bench.worker)
     await left_in(bench, request_id, State.SUBMITTING)
-    async with bench.database.transaction() as connection:
-        await connection.execute(
-            text("UPDATE signing_worker SET seen_at = now() - interval '1 day'")
-        )
+
+    async def look_dead() -> None:
+        async with bench.database.transaction() as connection:
+            await connection.execute(
+                text("UPDATE signing_worker SET seen_at = now() - interval '1 day'")
+            )
+
+    await look_dead()
     longer = configured.model_copy(update={"lease_seconds": 4.0})
     async with running_connector(longer) as connector:
         await asyncio.sleep(2.0)
         await bench.book.seen(bench.worker)  # and then it shows itself
         assert (await connector.row(request_id)).state == "submitting"
+        await look_dead()
+    async with bench.database.reading() as connection:  # nor does one that leaves
+        row = (await store.find(connection, [request_id]))[request_id]
+    assert row.state is State.SUBMITTING
 
 
 async def test_an_answer_that_comes_too_late_is_kept_as_evidence(

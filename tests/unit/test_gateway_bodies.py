@@ -155,20 +155,18 @@ def test_a_refusal_never_repeats_what_was_sent(secret) -> None:
     assert marked not in told
 
 
-@pytest.mark.parametrize("kind", sorted(reading._KINDS))
+@pytest.mark.parametrize("kind", sorted(bodies.KINDS))
 def test_every_step_names_its_faulty_field(kind) -> None:
     told = dict(refused(STEP, {"kind": kind, "at": "2026-11-02T08:00:00", "unheard_of": 1}))
     assert {"/at", "/unheard_of"} <= set(told)
 
 
-def test_the_known_kinds_are_those_of_the_schema() -> None:
-    members = get_args(get_args(bodies.AnyStep)[0])
-    kinds = {get_args(member.model_fields["kind"].annotation)[0] for member in members}
+def test_every_command_but_submit_is_a_step() -> None:
     told = {
         get_args(command.model_fields["kind"].annotation)[0]
         for command in get_args(get_args(commands.Command)[0])
     }
-    assert kinds == reading._KINDS == told - {"submit"}
+    assert told - {"submit"} == bodies.KINDS
 
 
 @pytest.mark.parametrize(
@@ -234,7 +232,7 @@ def test_only_the_seal_sees_the_applicant() -> None:
     )
 
 
-@pytest.mark.parametrize("kind", sorted(reading._KINDS))
+@pytest.mark.parametrize("kind", sorted(bodies.KINDS))
 def test_steps_are_commands_that_the_dossier_service_reads(kind) -> None:
     needed: dict[str, Any] = {
         "refuse": {"reason": "Sai thẩm quyền"},

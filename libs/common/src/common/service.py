@@ -23,6 +23,7 @@ from opentelemetry.sdk.trace import SpanProcessor
 from common import operations, problems
 from common.auth import OwnToken, TokenChecker, TokenKeys, keys_over_http
 from common.backfill import Backfill
+from common.cancellation import cancelled
 from common.contracts.usage import Count, UsageMeasured
 from common.database import Database, ensure_partitions, migrate
 from common.envelope import MalformedEvent, decode
@@ -264,12 +265,9 @@ async def _kept_alive(service: str, name: str, worker: Worker) -> None:
         started = time.monotonic()
         try:
             await worker()
-        except asyncio.CancelledError:
-            # A library may raise it too; only a task that was really cancelled ends by it.
-            if (task := asyncio.current_task()) is None or task.cancelling():
-                raise
-            log.error("worker broken off", service=service, worker=name)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if cancelled():
+                raise asyncio.CancelledError from error
             log.error("worker failed", service=service, worker=name, error=describe(error))
         if time.monotonic() - started > _RESTART_MOST:
             pause = _RESTART_LEAST

@@ -230,18 +230,15 @@ _SEEN = text(
     ON CONFLICT (worker) DO UPDATE SET seen_at = now()
     """
 )
-_FORGET = text(
-    """
-    DELETE FROM signing_worker
-    WHERE worker = :worker OR seen_at < now() - make_interval(secs => :lease)
-    """
-)
+_FORGET = text("DELETE FROM signing_worker WHERE seen_at < now() - make_interval(secs => :lease)")
+_LEAVE = text("DELETE FROM signing_worker WHERE worker = :worker")
 _ABANDONED = text(
     f"""
     SELECT {_COLUMNS}, worker FROM signing_request r
     WHERE worker IS NOT NULL
       AND NOT EXISTS (SELECT FROM signing_worker w WHERE w.worker = r.worker)
-    ORDER BY request_id LIMIT 500 FOR UPDATE SKIP LOCKED
+      AND (CAST(:worker AS uuid) IS NULL OR worker = :worker)
+    ORDER BY request_id LIMIT 1000 FOR UPDATE SKIP LOCKED
     """  # noqa: S608 - names from this module
 )
 _RELEASE = text(
@@ -257,16 +254,21 @@ async def seen(connection: AsyncConnection, worker: UUID) -> None:
     await connection.execute(_SEEN, {"worker": worker})
 
 
-async def forget_workers(
-    connection: AsyncConnection, lease: float, leaving: UUID | None = None
-) -> None:
-    """Strike out workers without a sign of life for ``lease`` seconds, and one that leaves."""
-    await connection.execute(_FORGET, {"lease": lease, "worker": leaving})
+async def forget_dead(connection: AsyncConnection, lease: float) -> None:
+    """Strike out workers without a sign of life for ``lease`` seconds."""
+    await connection.execute(_FORGET, {"lease": lease})
 
 
-async def abandoned(connection: AsyncConnection) -> list[tuple[Request, UUID]]:
-    """Requests in the hands of workers that are no more, locked, with the worker."""
-    rows = await connection.execute(_ABANDONED)
+async def leave(connection: AsyncConnection, worker: UUID) -> None:
+    """Strike out a worker that ends."""
+    await connection.execute(_LEAVE, {"worker": worker})
+
+
+async def abandoned(
+    connection: AsyncConnection, worker: UUID | None = None
+) -> list[tuple[Request, UUID]]:
+    """Requests in the hands of workers that are no more, or of this one; locked, each with it."""
+    rows = await connection.execute(_ABANDONED, {"worker": worker})
     return [(_request(row), row.worker) for row in rows]
 
 

@@ -72,7 +72,9 @@ class Transport(Protocol):
           (or, within one process, when every consumer has finished with it). False means
           *not known*: publish it again.
         * A queue hands out messages in the order they were published, one batch at a time;
-          a batch whose handler raised comes again, in order, before anything behind it.
+          a batch whose handler raised comes again, in order, before anything behind it. (After a
+          crash of the broker what was not acknowledged may come behind what was not yet handed
+          out, and several processes that read a queue share it: consumers keep order by position.)
         * Messages are acknowledged after the handler returned, never before.
         * After a lost connection both sides go on by themselves.
     """

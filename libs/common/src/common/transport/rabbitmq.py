@@ -93,15 +93,16 @@ class RabbitTransport:
                 raise TransportDown("closed")
             if self._channel is not None and not self._channel.is_closed:
                 return self._channel
+            connection = await self._publishing.connection()
             try:
                 with broker_trouble():
                     async with asyncio.timeout(2 * CONNECT_SECONDS):
-                        connection = await self._publishing.connection()
                         channel = await connection.channel(publisher_confirms=True)
                         await declare_events(channel)
-            except TransportDown:
+            except TransportDown as error:
                 # Perhaps the host is dead and only the connection does not know it yet.
-                await self._publishing.close()
+                if isinstance(error.__cause__, TimeoutError):
+                    await self._publishing.drop(connection)
                 raise
             self._channel = channel
             return channel

@@ -11,9 +11,17 @@ from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import ChannelNotFoundEntity
 from aiormq.abc import DeliveredMessage
 
+from common.cancellation import cancelled
 from common.errors import describe
 from common.transport.base import Check, Handler, Missing, Queue, TransportDown
-from common.transport.rabbitmq_link import Link, cancelled, declare_events, declare_queue, quietly
+from common.transport.rabbitmq_link import (
+    CONNECT_SECONDS,
+    Link,
+    broker_trouble,
+    declare_events,
+    declare_queue,
+    quietly,
+)
 
 _BACKOFF_LEAST, _BACKOFF_MOST = 0.2, 5.0
 # What arrives within this time shares a transaction: it costs as much for one event as for fifty.
@@ -58,6 +66,7 @@ class QueueConsumer:
 
     async def cancel(self) -> None:
         """End now."""
+        self._stopping.set()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -70,18 +79,17 @@ class QueueConsumer:
                 # Asked first: taking messages only to give them back would use up their
                 # delivery limit.
                 await self._check()
-                connection = await self._link.connection()
-                channel = await connection.channel(publisher_confirms=False)
+                channel = await self._open()
                 try:
                     await self._consume(channel)
                 finally:
                     if not channel.is_closed:
                         await quietly(channel.close())
-            except asyncio.CancelledError:
+            except (Exception, asyncio.CancelledError) as error:
                 if cancelled():
-                    raise
-            except Exception as error:
-                log.warning("consumer pauses", queue=self._queue.name, error=describe(error))
+                    raise asyncio.CancelledError from error
+                told = str(error) if isinstance(error, TransportDown) else describe(error)
+                log.warning("consumer pauses", queue=self._queue.name, error=told)
             if asyncio.get_running_loop().time() - started > _BACKOFF_MOST:
                 backoff = _BACKOFF_LEAST
             await self._pause(backoff * random.uniform(0.5, 1))
@@ -94,6 +102,30 @@ class QueueConsumer:
         except TimeoutError:
             pass
 
+    async def _open(self) -> AbstractChannel:
+        """A channel on which the queue is there and bound.
+
+        Raises:
+            TransportDown: the broker does not answer.
+        """
+        connection = await self._link.connection()
+        try:
+            with broker_trouble():
+                async with asyncio.timeout(2 * CONNECT_SECONDS):
+                    channel = await connection.channel(publisher_confirms=False)
+                    await channel.set_qos(prefetch_count=2 * self._batch)
+                    await declare_events(channel)
+                    if self._missing and not await self._exists():
+                        async with self._missing():
+                            await declare_queue(channel, self._queue)
+                    else:
+                        await declare_queue(channel, self._queue)
+        except TransportDown as error:
+            if isinstance(error.__cause__, TimeoutError):
+                await self._link.drop(connection)
+            raise
+        return channel
+
     async def _consume(self, channel: AbstractChannel) -> None:
         """Consume until told to stop.
 
@@ -101,13 +133,6 @@ class QueueConsumer:
             Exception: the handler's, or TransportDown where the channel or the queue is lost.
         """
         lower: Any = await channel.get_underlay_channel()
-        await lower.basic_qos(prefetch_count=2 * self._batch)
-        await declare_events(channel)
-        if self._missing and not await self._exists():
-            async with self._missing():
-                await declare_queue(channel, self._queue)
-        else:
-            await declare_queue(channel, self._queue)
         # Of this channel alone: a number of one channel must never be acknowledged on another.
         arrived: deque[DeliveredMessage] = deque()
 

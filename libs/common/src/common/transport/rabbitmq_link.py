@@ -10,6 +10,7 @@ import aio_pika
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
 
+from common.cancellation import cancelled
 from common.transport.base import Queue, TransportDown
 
 EVENTS = "events"
@@ -22,28 +23,16 @@ _HEARTBEAT_SECONDS = 10
 log = structlog.get_logger()
 
 
-def cancelled() -> bool:
-    """Whether the running task was asked to end.
-
-    aiormq ends whoever waits on a lost connection with CancelledError as well. Taken for a wish
-    to end, that would end a relay or a consumer in silence.
-    """
-    task = asyncio.current_task()
-    return task is None or task.cancelling() > 0
-
-
 @contextmanager
 def broker_trouble() -> Iterator[None]:
-    """Make TransportDown of whatever goes wrong with the broker."""
+    """Make TransportDown of whatever goes wrong with the broker, and only of that."""
     try:
         yield
-    except TransportDown:
-        raise
-    except asyncio.CancelledError:
+    except (Exception, asyncio.CancelledError) as error:
         if cancelled():
+            raise asyncio.CancelledError from error
+        if isinstance(error, TransportDown):
             raise
-        raise TransportDown("the connection was lost") from None
-    except Exception as error:
         raise TransportDown(type(error).__name__) from error
 
 
@@ -96,6 +85,11 @@ class Link:
                 except TransportDown as error:
                     failure = str(error)
             raise TransportDown(f"no broker takes a connection: {failure}")
+
+    async def drop(self, connection: AbstractConnection) -> None:
+        """Take a connection for dead, unless it was replaced already."""
+        if connection is self._connection:
+            await self.close()
 
     async def close(self) -> None:
         """Close it; the next one who asks gets a new one."""

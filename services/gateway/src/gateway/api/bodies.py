@@ -1,23 +1,20 @@
 """What clients send: strict, every field limited, none beyond those named.
 
-Steps extend the commands of the published language and repeat every field with its limits; a test
-sees to it that none is forgotten.
+Steps extend the commands of the published language and repeat every field with its limits, and the
+strictness itself, since a command's tolerance would come first. A test sees to it that none is
+forgotten.
 """
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     StringConstraints,
     TypeAdapter,
     ValidationInfo,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -25,65 +22,10 @@ from pydantic_core import PydanticCustomError
 
 from common.contracts import commands
 from common.contracts.codes import AgencyCode, DossierCode, ProcedureCode
+from gateway.api.fields import STRICT, Code, Digest, Email, Moment, Name, Text, Url, text
 
 Seal = Callable[[Any], str]
 """Seals a JSON value for the dossier at hand."""
-
-STRICT = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
-
-_RFC3339 = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
-    r"([Zz]|[+-][0-9]{2}:[0-9]{2})?"
-)
-_YEARS = range(1900, 2201)
-_NO_CONTROLS = r"[^\x00-\x08\x0B\x0C\x0E-\x1F\x7F]"
-_WITH_CONTENT = rf"^{_NO_CONTROLS}*[^\s\x00-\x1F\x7F]{_NO_CONTROLS}*$"
-
-
-def _moment(value: object) -> datetime:
-    """An RFC 3339 time with its offset, as UTC, so that one moment is written in one way."""
-    if not (isinstance(value, str) and _RFC3339.fullmatch(value)):
-        raise PydanticCustomError("datetime_parsing", "Input should be an RFC 3339 date-time")
-    try:
-        moment = datetime.fromisoformat(value.upper())
-    except ValueError:
-        raise PydanticCustomError(
-            "datetime_parsing", "Input should be a moment that exists"
-        ) from None
-    if moment.tzinfo is None:
-        raise PydanticCustomError("timezone_aware", "Input should have timezone info")
-    if moment.year not in _YEARS:
-        raise PydanticCustomError("moment_range", "Input should lie between 1900 and 2200")
-    return moment.astimezone(UTC)
-
-
-Moment = Annotated[
-    datetime,
-    BeforeValidator(_moment),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "format": "date-time",
-            "description": "RFC 3339 with an offset, from 1900 to 2200",
-            "examples": ["2026-11-02T08:00:00+07:00"],
-        }
-    ),
-]
-
-
-def _text(longest: int) -> StringConstraints:
-    """Some text, without control characters other than tab and line ends."""
-    return StringConstraints(min_length=1, max_length=longest, pattern=_WITH_CONTENT)
-
-
-Code = Annotated[str, _text(100)]
-Name = Annotated[str, _text(300)]
-Text = Annotated[str, _text(2000)]
-Url = Annotated[str, StringConstraints(max_length=2000, pattern=r"^https?://[!-~]+$")]
-Email = Annotated[
-    str, StringConstraints(max_length=254, pattern=r"^[^\s@\x00-\x1F\x7F]+@[^\s@\x00-\x1F\x7F]+$")
-]
-Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 IDENTITY_PATTERNS = {
     "citizen-id": r"[0-9]{12}",
@@ -110,7 +52,7 @@ class Document(commands.Document):
     model_config = STRICT
 
     id: Code
-    name: Annotated[str, _text(500)]
+    name: Annotated[str, text(500)]
     component: Code | None = None
     url: Url | None = None
     digitised: bool | None = None
@@ -160,8 +102,8 @@ class Applicant(BaseModel):
     identity: Identity | None = None
     portal_account: Code | None = None
     email: Email | None = None
-    phone: Annotated[str, _text(50)] | None = None
-    address: Annotated[str, _text(500)] | None = None
+    phone: Annotated[str, text(50)] | None = None
+    address: Annotated[str, text(500)] | None = None
 
     def personal(self) -> dict[str, Any]:
         """What is to be sealed."""
@@ -179,7 +121,7 @@ class Submit(BaseModel):
     procedure: ProcedureCode
     channel: commands.Channel
     applicant: Applicant
-    summary: Annotated[str, _text(1000)]
+    summary: Annotated[str, text(1000)]
     submitted_at: Moment
     processing_unit: Name | None = None
     documents: Documents = ()
@@ -319,7 +261,7 @@ class SigningWish(BaseModel):
 
     user: Annotated[str, StringConstraints(pattern=r"^([0-9]{12}|[0-9]{10}(-[0-9]{3})?)$")]
     ca_name: Code
-    reason: Annotated[str, _text(500)] | None = None
+    reason: Annotated[str, text(500)] | None = None
 
 
 class Result(BaseModel):
@@ -328,7 +270,7 @@ class Result(BaseModel):
     model_config = STRICT
 
     id: Code
-    name: Annotated[str, _text(500)]
+    name: Annotated[str, text(500)]
     file: Digest | None = None
     component: Code | None = None
     signing: SigningWish | None = None
@@ -400,6 +342,12 @@ AnyStep = Annotated[
     | Return,
     Field(discriminator="kind"),
 ]
+
+KINDS = frozenset(
+    str(get_args(step.model_fields["kind"].annotation)[0])
+    for step in get_args(get_args(AnyStep)[0])
+)
+"""The kinds of steps."""
 
 SUBMIT: TypeAdapter[Submit] = TypeAdapter(Submit)
 STEP: TypeAdapter[AnyStep] = TypeAdapter(AnyStep)

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from common.errors import Invalid
 from common.problems import fields
+from gateway.api.bodies import KINDS
 from gateway.errors import (
     IdempotencyKeyMalformed,
     IdempotencyKeyMissing,
@@ -90,30 +91,13 @@ def _told(faults: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
         if fault["type"].startswith("union_tag"):
             # Its own sentence repeats what was sent.
             fault["loc"], fault["msg"] = ("kind",), "Input should be one of the known kinds"
-        elif fault["loc"] and fault["loc"][0] in _KINDS:
+        elif fault["loc"] and fault["loc"][0] in KINDS:
             fault["loc"] = fault["loc"][1:]  # the chosen kind is no part of the document's path
         (line,) = fields([fault])
         line["pointer"] = line["pointer"][:_LONGEST_POINTER]
         line["detail"] = _OWN_WORDS.get(fault["type"], line["detail"])
         told.append(line)
     return told
-
-
-_KINDS = frozenset(
-    {
-        "receive",
-        "refuse",
-        "progress",
-        "request-supplement",
-        "give-supplement",
-        "request-fee",
-        "record-fee",
-        "pause",
-        "withdraw",
-        "complete",
-        "return",
-    }
-)
 
 
 def idempotency_key(headers: Mapping[str, str], *, required: bool) -> str | None:

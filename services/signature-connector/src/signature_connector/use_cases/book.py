@@ -1,10 +1,11 @@
 """The book of requests in hand: every step with its evidence and its event, in one transaction."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
@@ -34,6 +35,8 @@ from signature_connector.domain.requests import (
     moved,
 )
 from signature_connector.store import Change
+
+Written = TypeVar("Written")
 
 _DATABASE_PAUSE_SECONDS = 0.5
 
@@ -70,20 +73,10 @@ class Book:
         """
         now = datetime.now(UTC)
         entry = _Entry(_change(worker, request, step, now), now)
-        if not await self._written(entry):
+        if not await _persistently(partial(self._steps.add, entry)):
             await self._note_late(request.request_id, step, now)
             return None
         return entry.change.request if entry.change.keeps else None
-
-    async def _written(self, entry: _Entry) -> bool:
-        while True:
-            try:
-                return await self._steps.add(entry)
-            except Exception as error:
-                if not database_is_away(error):
-                    raise
-                log.warning("step not written", error=describe(error))
-                await asyncio.sleep(_DATABASE_PAUSE_SECONDS)
 
     async def _write(self, entries: Sequence[_Entry]) -> Sequence[bool]:
         async with self._outbox.transaction() as unit:
@@ -123,29 +116,54 @@ class Book:
 
     async def disown(self, worker: UUID, request_id: UUID) -> None:
         """Leave a request whose step cannot be written to whoever looks after the dead."""
-        async with self._database.transaction() as connection:
-            await store.disown(connection, worker, request_id, new_id())
 
-    async def take_from_dead(self, lease: float, leaving: UUID | None = None) -> int:
-        """Free what dead workers, and one that leaves, had in hand; how many requests there were.
+        async def write() -> None:
+            async with self._database.transaction() as connection:
+                await store.disown(connection, worker, request_id, new_id())
+
+        await _persistently(write)
+
+    async def take_from_dead(self, lease: float) -> int:
+        """Free what workers without a sign of life had in hand; how many requests there were.
 
         A request whose person was being asked goes to an operator, all others to any worker.
         """
-        now = datetime.now(UTC)
         async with self._outbox.transaction() as unit:
-            await store.forget_workers(unit.connection, lease, leaving)
-            orphans = await store.abandoned(unit.connection)
-            entries = [
-                _Entry(_change(worker, request, _interrupted(request), now), now)
-                for request, worker in orphans
-                if after_interruption(request.state) is State.MANUAL_REVIEW
-            ]
-            if entries:
-                await self._apply(unit, entries)
-            held = {entry.change.request.request_id for entry in entries}
-            others = [r.request_id for r, _ in orphans if r.request_id not in held]
-            await store.release(unit.connection, others)
+            await store.forget_dead(unit.connection, lease)
+            return await self._free(unit, None)
+
+    async def leave(self, worker: UUID) -> None:
+        """Free, in the same way, what a worker that ends still has in hand."""
+        async with self._outbox.transaction() as unit:
+            await store.leave(unit.connection, worker)
+            await self._free(unit, worker)
+
+    async def _free(self, unit: Unit, worker: UUID | None) -> int:
+        now = datetime.now(UTC)
+        orphans = await store.abandoned(unit.connection, worker)
+        entries = [
+            _Entry(_change(last, request, _interrupted(request), now), now)
+            for request, last in orphans
+            if after_interruption(request.state) is State.MANUAL_REVIEW
+        ]
+        if entries:
+            await self._apply(unit, entries)
+        held = {entry.change.request.request_id for entry in entries}
+        others = [request.request_id for request, _ in orphans if request.request_id not in held]
+        await store.release(unit.connection, others)
         return len(orphans)
+
+
+async def _persistently(write: Callable[[], Awaitable[Written]]) -> Written:
+    """Write what must not be lost, for as long as the database is away."""
+    while True:
+        try:
+            return await write()
+        except Exception as error:
+            if not database_is_away(error):
+                raise
+            log.warning("not written yet", error=describe(error))
+            await asyncio.sleep(_DATABASE_PAUSE_SECONDS)
 
 
 def _interrupted(request: Request) -> Step:

@@ -178,6 +178,6 @@ class Signers:
             await asyncio.wait(ending, timeout=_LEAVE_SECONDS)
         try:
             async with asyncio.timeout(_LEAVE_SECONDS):
-                await self._book.take_from_dead(self._lease, worker)
+                await self._book.leave(worker)
         except Exception as error:
             log.warning("left to the others", error=describe(error))
