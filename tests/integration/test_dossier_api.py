@@ -424,7 +424,7 @@ async def test_the_running_service_takes_submissions_and_tells_what_became_of_th
         begun = submission(code(1), command("submit", sealed=sealed(code(1))))
         body = envelope(begun, 1, aggregate=code(1))
         assert await transport.publish([Message(begun.TYPE, "1", body)]) == [True]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(heard) < 2:
                 await asyncio.sleep(0.02)
         assert {one.type for one in heard} == {"dossier.submitted.v1", "submission.applied.v1"}

@@ -29,7 +29,7 @@ async def gateway(databases: Databases, tmp_path) -> AsyncIterator[RunningGatewa
 
 async def told(gateway: RunningGateway, count: int = 1) -> list[str]:
     """The ids of the submissions, once that many have been told."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(found := await gateway.submissions()) < count:
             await asyncio.sleep(0.005)
     return [str(event.submission_id) for event in found]
@@ -44,7 +44,7 @@ async def while_waiting(
     await asyncio.sleep(0.05)
     assert not waits.done()
     await decide(submission_id)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         return await waits
 
 
@@ -186,7 +186,7 @@ async def test_whoever_waits_in_vain_has_its_202(gateway: RunningGateway) -> Non
 async def test_waiting_for_what_is_decided_already_takes_no_time(gateway: RunningGateway) -> None:
     taken = (await gateway.submit()).json()
     await gateway.apply(taken["submission_id"])
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         answer = await gateway.submit(prefer="wait=30")
     assert (answer.status_code, answer.json()["state"]) == (200, "applied")
 
@@ -200,7 +200,7 @@ async def test_many_wait_and_each_hears_its_own(gateway: RunningGateway) -> None
     for number in range(1, 31):
         submission_id = str(events[dossier_code(number)].submission_id)
         await (gateway.apply if number % 2 else gateway.refuse)(submission_id)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         answers = await asyncio.gather(*answering)
     assert [answer.status_code for answer in answers] == [200, 409] * 15
     for number, answer in enumerate(answers, start=1):
@@ -251,7 +251,7 @@ async def test_where_too_many_wait_the_next_one_does_not(
     first = asyncio.ensure_future(gateway.submit(prefer="wait=20"))
     (submission_id,) = await told(gateway)
     await asyncio.sleep(0.05)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         second = await gateway.submit(submission(dossier_code(2)), prefer="wait=20")
     assert second.status_code == 202
     await gateway.apply(submission_id)
@@ -271,9 +271,9 @@ async def test_waiting_survives_a_failing_look(gateway: RunningGateway, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr("gateway.store.submissions.decided", fail)
         await gateway.apply(submission_id)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while looks < 2:
                 await asyncio.sleep(0.01)
         assert not waits.done()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert (await waits).status_code == 200

@@ -165,7 +165,7 @@ async def test_a_service_behind_that_is_not_ready_is_told_as_such(behind: Behind
 
 async def test_a_slow_service_behind_is_not_waited_for(behind: Behind) -> None:
     behind.dossier.delay = 5
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(4.5):
         answer = await behind.gateway.get(ONE)
     assert (answer.status_code, slug(answer)) == (503, "upstream-unavailable")
 
@@ -229,7 +229,7 @@ async def test_a_dossier_applied_while_it_was_asked_for_is_asked_for_again(behin
     behind.dossier.status, behind.dossier.headers, behind.dossier.body = 404, PROBLEM, UNKNOWN
     behind.dossier.delay = 0.1
     asking = asyncio.ensure_future(behind.gateway.get(ONE))
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         while not behind.dossier.asked:
             await asyncio.sleep(0.005)
     await asyncio.sleep(0.15)

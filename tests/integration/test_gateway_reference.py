@@ -45,7 +45,7 @@ async def test_until_the_catalogue_has_come_in_nothing_is_refused_for_good(
         unknown = submission(dossier_code(2), procedure="9.999999")
         assert (await gateway.submit(unknown)).status_code == 503
         await gateway.hear(edition)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while (await gateway.http.get("/readyz")).status_code != 200:
                 await asyncio.sleep(0.05)
         assert (await gateway.submit(unknown)).status_code == 422
@@ -124,5 +124,5 @@ async def test_a_refresh_that_fails_is_tried_again(
             refreshed.set()
 
         monkeypatch.setattr(known, "refresh", sometimes)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await refreshed.wait()

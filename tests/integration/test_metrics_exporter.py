@@ -188,7 +188,7 @@ def measured(interval: int, *counts: tuple[str, int], boot: str = "b1") -> Usage
     )
 
 
-async def until(condition: Callable[[], Any], seconds: float = 15) -> None:
+async def until(condition: Callable[[], Any], seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while True:
             met = condition()

@@ -394,7 +394,7 @@ async def test_a_fault_in_the_midst_leaves_nothing_stuck(desk: Desk) -> None:
     friend.ability = faulty  # type: ignore[method-assign]
     await desk.queue(item("k"))
     with pytest.raises(ExceptionGroup):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await desk.worker(friend).run()
     assert await desk.states() == {"k": "sending"}
     friend.answer = lambda claimed: [DONE] * len(claimed)

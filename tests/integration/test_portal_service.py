@@ -66,7 +66,7 @@ class Service:
 
     async def until(self, path: str, **wanted: Any) -> dict[str, Any]:
         """What a path says once these members have these values."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 answer = await self.get(path)
                 shown: dict[str, Any] = answer.json() if answer.status_code == 200 else {}

@@ -157,7 +157,7 @@ async def test_a_service_that_is_stopped_while_a_person_is_asked(
     gateway.fault(on="sign_file", kind="slow", ms=60_000, times=1)
     async with running_connector(configured) as connector:
         request_id = await connector.asked()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while gateway.books()["asked"] == 0:
                 await asyncio.sleep(0.02)
     async with running_connector(configured) as connector:
@@ -183,7 +183,7 @@ async def test_a_service_that_is_stopped_waits_a_little_for_those_in_hand(
     patient = configured.model_copy(update={"shutdown_seconds": 20.0})
     async with running_connector(patient) as connector:
         request_id = await connector.asked()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while gateway.books()["asked"] == 0:
                 await asyncio.sleep(0.02)
     async with running_connector(configured) as connector:
@@ -206,7 +206,7 @@ async def test_an_answer_that_is_being_written_when_the_service_stops_is_written
     monkeypatch.setattr(Book, "move", slow)
     async with running_connector(configured) as connector:
         request_id = await connector.asked()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await begun.wait()
     monkeypatch.setattr(Book, "move", move)
     async with running_connector(configured) as connector:

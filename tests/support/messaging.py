@@ -189,7 +189,7 @@ async def run_sql(database: Database, sql: str, **values: object) -> None:
 
 async def until(
     condition: Callable[[], object] | Callable[[], Awaitable[object]],
-    seconds: float = 15.0,
+    seconds: float = 60.0,
     pause: float = 0.02,
 ) -> None:
     """Wait for a condition; a failure says how long was waited."""

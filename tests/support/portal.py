@@ -169,7 +169,7 @@ class Rig:
     http: httpx.AsyncClient
     batch: int = 100
     parallel: int = 4
-    seconds: float = 5.0
+    seconds: float = 60.0
     telemetry: Telemetry = field(default_factory=lambda: Telemetry("test", TelemetrySettings()))
 
     def __post_init__(self) -> None:

@@ -232,7 +232,7 @@ class Connector:
         )
         return row
 
-    async def until(self, request_id: UUID, *states: str, seconds: float = 20.0) -> Any:
+    async def until(self, request_id: UUID, *states: str, seconds: float = 60.0) -> Any:
         """Wait until a request is in one of these states; its row."""
         row = None
         try:
@@ -245,7 +245,7 @@ class Connector:
         except TimeoutError:
             raise AssertionError(f"still {row.state if row else None}: {row}") from None
 
-    async def facts(self, request_id: UUID, many: int = 1, seconds: float = 10.0) -> list[Received]:
+    async def facts(self, request_id: UUID, many: int = 1, seconds: float = 60.0) -> list[Received]:
         """What was told of a request, once it is as many events."""
         async with asyncio.timeout(seconds):
             while len(found := self.heard(request_id)) < many:

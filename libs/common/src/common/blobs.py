@@ -10,7 +10,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, NotFoundError
 from obstore.store import LocalStore, S3Store
 
-_DIGEST = re.compile(r"^[0-9a-f]{64}$")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _MISSING = (NotFoundError, FileNotFoundError)  # which of them is raised differs by release
 
 
@@ -57,7 +57,7 @@ class Blobs:
             BlobMissing: nothing is stored under the digest.
             BlobDamaged: what is stored there has another digest.
         """
-        if not _DIGEST.match(digest):
+        if not _DIGEST.fullmatch(digest):
             raise BlobMissing(digest)
         try:
             found = await obstore.get_async(self._store, _place(digest))
@@ -70,7 +70,7 @@ class Blobs:
 
     async def has(self, digest: str) -> bool:
         """Whether a file of this digest is stored."""
-        if not _DIGEST.match(digest):
+        if not _DIGEST.fullmatch(digest):
             return False
         try:
             await obstore.head_async(self._store, _place(digest))
