@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from common.blobs import BlobDamaged, Blobs, BlobMissing
+from common.blobs import BlobDamaged, BlobMissing, Blobs
 
 CONTENT = b"%PDF-1.7 \x00\xff" * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

@@ -201,6 +201,8 @@ class Outbox:
                 log.warning("transport down", error=str(error))
             self._down = True
             return 0
+        if self._down:
+            log.info("transport back")
         self._down = False
         if done < rows:
             await asyncio.sleep(_TROUBLE_LEAST)
