@@ -59,7 +59,7 @@ async def compare(
     ]
 
 
-async def settled(outside: Outside) -> tuple[int, ...]:
+async def settled(outside: Outside) -> tuple[int, int, int, int]:
     """Numbers that stand still once everything has arrived."""
     async with http_client(timeout=30.0) as http:
         portal = (await http.get(f"{outside.national_portal}/_books")).json()
@@ -68,10 +68,29 @@ async def settled(outside: Outside) -> tuple[int, ...]:
     return (portal["dossiers"], portal["steps_kept"], signing["signed"], emc["records"])
 
 
-async def _pages(http: httpx.AsyncClient, url: str, book: str) -> AsyncIterator[dict[str, Any]]:
+async def complete(book: Book, outside: Outside) -> bool:
+    """Whether everything has arrived that must; what arrived too much is the comparison's."""
+    async with http_client(timeout=30.0) as http:
+        statuses = {
+            row["MaHoSo"]: row["status"]
+            async for row in _pages(http, outside.national_portal, "dossiers", brief=True)
+        }
+    if any(statuses.get(code) != sent.life.status for code, sent in book.sent.items()):
+        return False
+    _, steps, _, records = await settled(outside)
+    return steps >= sum(
+        sent.steps_with_official for sent in book.sent.values()
+    ) and records >= book.submissions + sum(sent.to_sign is not None for sent in book.sent.values())
+
+
+async def _pages(
+    http: httpx.AsyncClient, url: str, book: str, *, brief: bool = False
+) -> AsyncIterator[dict[str, Any]]:
     after: int | None = 0
     while after is not None:
-        answer = await http.get(f"{url}/_books/{book}", params={"after": after, "limit": 2000})
+        answer = await http.get(
+            f"{url}/_books/{book}", params={"after": after, "limit": 2000, "brief": int(brief)}
+        )
         answer.raise_for_status()
         page = answer.json()
         for item in page["items"]:

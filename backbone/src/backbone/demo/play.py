@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from backbone.assembly import MODULES, Client, Outside
 from backbone.demo.client import Book, ClientSystem, Sent
-from backbone.demo.comparison import Check, compare, settled
+from backbone.demo.comparison import Check, compare, complete, settled
 from backbone.demo.flags import AskFlags
 from backbone.demo.lives import REFUSING_SIGNER, Procedure, lives
 from backbone.leash import Leashed
@@ -31,7 +31,8 @@ SCOPES = (
     "operations",
 )
 AGENCIES = ("H49", "H26", "H29", "H17", "H01", "H60")
-_STILL_SECONDS = 30.0
+_STILL_SECONDS = 60.0
+_AFTER_SECONDS = 1.0
 _FIRST_PORT = 8080
 REFUSES = {"on": "sign_file", "kind": "refuse", "match": {"user_id": REFUSING_SIGNER}}
 
@@ -168,19 +169,17 @@ async def catalogue(system: ClientSystem) -> list[Procedure]:
 
 
 async def arrived(console: Console, outside: Outside, book: Book) -> None:
-    """Wait until the outside systems' books stand still with everything in them, or for half a
-    minute without any movement."""
-    wanted = len(book.sent)
+    """Wait until everything is in the outside systems' books, or until nothing has moved there for
+    a minute; the comparison then says what is missing."""
     still = 0.0
     last: tuple[int, ...] = ()
     with console.status("waiting until everything has arrived"):
-        while still < _STILL_SECONDS:
+        while still < _STILL_SECONDS and not await complete(book, outside):
+            await asyncio.sleep(0.5)
             now = await settled(outside)
             still = still + 0.5 if now == last else 0.0
             last = now
-            if now[0] >= wanted and still >= 2.0 and now[3] >= book.submissions:
-                return
-            await asyncio.sleep(0.5)
+        await asyncio.sleep(_AFTER_SECONDS)  # for what would come once too often
 
 
 async def held_against(system: ClientSystem, outside: Outside, ask_flags: AskFlags) -> list[Check]:
