@@ -20,7 +20,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_SYSTEM_CERTS := 1
 export PYTHON
 
-.PHONY: help run test check fix contracts k8s-validate up down lock setup
+.PHONY: help run test check fix bench chaos contracts k8s-validate up down lock setup
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 15
@@ -45,6 +45,13 @@ check: $(READY) ## format, lint, types, import rules, contracts, Compose, Docker
 fix: $(READY) ## format the code and repair what the linter can
 	@$(BIN)/ruff check --quiet --fix-only .
 	@$(BIN)/ruff format .
+
+bench: $(READY) ## print the figures; ONLY="dossier catalogue_search" runs some
+	@$(BIN)/python -m benchmarks $(ONLY)
+
+chaos: $(READY) ## faults under load: SEED=, DOSSIERS=, FAULTS=; FULL=1 in long rounds; MUTANTS=1
+	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(DOSSIERS),--dossiers $(DOSSIERS)) \
+		$(if $(FAULTS),--faults $(FAULTS)) $(if $(FULL),--full) $(if $(MUTANTS),--mutants)
 
 contracts: $(READY) ## regenerate contracts/ from the code
 	@$(BIN)/python -m backbone contracts

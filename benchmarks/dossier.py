@@ -28,6 +28,12 @@ DOCUMENTS = [
     {"id": str(n), "name": f"Giấy tờ số {n} của thành phần hồ sơ", "component": f"TP{n:05d}"}
     for n in range(5)
 ]
+PROCEDURE = {
+    "code": "1.000016",
+    "name": "Đăng ký thành lập doanh nghiệp",
+    "field": {"code": "G05-KH01", "name": "Thành lập và hoạt động của doanh nghiệp"},
+    "time": {"quantity": 3, "unit": "working-day"},
+}
 OFFICIAL = {"name": "Lê Văn Bình", "title": "Chuyên viên", "department": "Bộ phận Một cửa"}
 
 
@@ -35,7 +41,7 @@ def life(number: int) -> list[Command]:
     """Six or eight steps; every fourth result is to be signed."""
     sealed = "v1.k1." + "A" * 300
     steps = [
-        command("submit", documents=DOCUMENTS, sealed=sealed),
+        command("submit", documents=DOCUMENTS, sealed=sealed, procedure=PROCEDURE),
         command("receive", 1, official=OFFICIAL, receipt_number="BN-2026-1"),
         command("progress", 2, official=OFFICIAL, note="Thẩm định hồ sơ"),
     ]

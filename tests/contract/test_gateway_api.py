@@ -32,13 +32,24 @@ EXAMPLES = 15
 
 PUBLIC = {
     "token",
+    "exchange_token",
     "jwks",
     "read_procedure",
     "list_procedures",
     "read_agency",
     "list_agencies",
+    "read_procedure_versions",
+    "read_procedure_groups",
+    "read_agency_versions",
     "read_code_list",
+    "read_code_list_versions",
+    "read_changes",
     "list_code_lists",
+    "list_channels",
+    "read_channel",
+    "conformance_page",
+    "read_conformance",
+    "list_conformance",
 }
 CHECKS = (
     not_a_server_error,
@@ -141,9 +152,15 @@ def name_known_things(case: Any) -> None:
         case.path_parameters["code"] = support.dossier_code()
     if isinstance(case.body, dict):
         known = {**support.submission(), **support.step()}
+        if case.operation.label == "POST /v1/dossiers":
+            case.body.setdefault("code", known["code"])
         for name in {"code", "procedure", "submitted_at", "at"} & case.body.keys():
             case.body[name] = known[name]
-        case.body.pop("agency", None)
+        if "agency" in case.body:
+            case.body["agency"] = support.AGENCY
+        case.body.pop("documents", None)  # whose files nobody has uploaded
+    if "Prefer" in case.headers:
+        case.headers["Prefer"] = "wait=1"  # nobody decides here
 
 
 def test_the_document_describes_bodies_and_nothing_dangles(document: dict[str, Any]) -> None:
@@ -160,7 +177,7 @@ def test_the_document_describes_bodies_and_nothing_dangles(document: dict[str, A
     assert {ref.removeprefix(prefix) for ref in refs(document)} <= set(schemas)
     assert all(ref.startswith(prefix) for ref in refs(document))
     assert schemas["Submit"]["additionalProperties"] is False
-    assert len(schemas["Step"]["discriminator"]["mapping"]) == 11
+    assert len(schemas["Step"]["discriminator"]["mapping"]) == 14
 
 
 def test_what_the_tests_send_fits_the_documented_schema(document: dict[str, Any]) -> None:
@@ -196,7 +213,9 @@ def test_every_operation_but_the_public_ones_needs_a_token(document: dict[str, A
 def test_every_operation_says_how_it_can_fail(document: dict[str, Any]) -> None:
     for name, operation in operations(document).items():
         for status, response in operation["responses"].items():
-            if status.startswith(("4", "5")) and name != "token":
+            if name.startswith("exchange_"):  # another dialect
+                assert response["content"]["application/json"]["schema"]
+            elif status.startswith(("4", "5")) and name != "token":
                 schema = response["content"]["application/problem+json"]["schema"]
                 assert schema == {"$ref": "#/components/schemas/Problem"}
         assert operation["summary"]

@@ -308,7 +308,7 @@ def test_only_those_with_partners_or_files_get_out(base: Objects) -> None:
         for service in MODULES
         if selects(policy["spec"]["podSelector"], labels[service])
     }
-    assert outside == set(MODULES) - {"catalog", "dossier"}
+    assert outside == set(MODULES) - {"dossier"}
 
 
 def test_secrets_made_for_containers_do_for_one_node(single_node: Objects, made: Path) -> None:

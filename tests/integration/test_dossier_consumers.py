@@ -158,7 +158,14 @@ async def test_a_batch_of_200_mixed_submissions(service):
         steps_told = iter(facts.get(dossier, []))
         state = None
         for sent in line:
-            expected = obey(TABLE, state, sent.command, code=dossier, agency=AGENCY)
+            expected = obey(
+                TABLE,
+                state,
+                sent.command,
+                code=dossier,
+                agency=AGENCY,
+                submission=sent.submission_id,
+            )
             outcome = by_submission[sent.submission_id]
             if isinstance(expected, Refusal):
                 assert outcome.problem == expected.problem.body()

@@ -53,7 +53,7 @@ async def nothing_happened(gateway: RunningGateway) -> bool:
         (json.dumps(submission()).encode()[:-1] + b',"channel":"1"}', 400, "malformed-json", None),
         (b"[]", 422, "invalid-content", "/"),
         (b"null", 422, "invalid-content", "/"),
-        (b"{}", 422, "invalid-content", "/code"),
+        (b"{}", 422, "invalid-content", "/procedure"),
         (submission("khong-phai-ma"), 422, "invalid-content", "/code"),
         (submission("12.34-261102-0001"), 422, "code-agency-mismatch", "/code"),
         (submission(channel="9"), 422, "invalid-content", "/channel"),

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from common.contracts.commands import Submit
 from common.contracts.gateway import SubmissionReceived
 from common.service import Shared
-from gateway.use_cases import intake
+from gateway.use_cases import patience
 from tests.support.databases import Databases
 from tests.support.gateway import (
     AGENCY,
@@ -329,7 +329,7 @@ async def test_more_than_may_wait_is_told_to_come_back(
 async def test_a_transaction_that_hangs_is_not_waited_for(
     gateway: RunningGateway, monkeypatch
 ) -> None:
-    monkeypatch.setattr(intake, "_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(patience, "_SECONDS", 0.2)
     async with gateway.core.database.transaction() as connection:
         await connection.execute(text("LOCK TABLE submission"))
         answer = await gateway.submit()

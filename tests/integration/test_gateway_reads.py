@@ -75,9 +75,18 @@ async def test_a_dossier_is_read_with_the_callers_own_token(behind: Behind) -> N
     [
         ("/v1/dossiers", "dossier", {"agency": AGENCY, "status": "4", "limit": "5", "after": "a"}),
         (f"{ONE}/steps", "dossier", {"after": "3", "limit": "10"}),
+        (f"{ONE}/deadline", "dossier", {}),
         ("/v1/signing-requests/01a1ffce-9195-77a2-9f38-d89d833587e1", "signatures", {}),
         ("/v1/procedures", "catalog", {"q": "khai sinh", "field": "G15-TP19", "level": "commune"}),
         ("/v1/procedures/1.000016", "catalog", {}),
+        ("/v1/procedures/1.000016", "catalog", {"on": "2026-11-02"}),
+        ("/v1/procedures/1.000016/versions", "catalog", {}),
+        ("/v1/procedures", "catalog", {"audience": "ĐT1", "active": "true", "agency": "H56"}),
+        ("/v1/procedure-groups", "catalog", {"by": "audience"}),
+        ("/v1/catalog/changes", "catalog", {"since": "WyJjIiwxXQ", "content": "full"}),
+        ("/v1/agencies", "catalog", {"parent": "H56"}),
+        ("/v1/agencies/H56/versions", "catalog", {}),
+        ("/v1/code-lists/channel/versions", "catalog", {}),
         ("/v1/procedures/ 1.014325", "catalog", {}),
         ("/v1/agencies", "catalog", {"after": "H10", "limit": "2"}),
         ("/v1/agencies/000.00.00.H56", "catalog", {}),
@@ -102,7 +111,7 @@ async def test_the_catalogue_is_public_and_sees_no_token(behind: Behind) -> None
 
 async def test_all_other_reads_need_a_token_with_their_scope(behind: Behind) -> None:
     signing = "/v1/signing-requests/01a1ffce-9195-77a2-9f38-d89d833587e1"
-    for path in (ONE, f"{ONE}/steps", "/v1/dossiers", signing):
+    for path in (ONE, f"{ONE}/steps", f"{ONE}/deadline", "/v1/dossiers", signing):
         assert (await behind.gateway.http.get(path)).status_code == 401
         none = behind.gateway.bearer(scopes=["dossiers:write"])
         assert (await behind.gateway.http.get(path, headers=none)).status_code == 403
@@ -115,6 +124,13 @@ async def test_an_unchanged_catalogue_entry_is_not_sent_again(behind: Behind) ->
     answer = await behind.gateway.http.get("/v1/agencies", headers={"if-none-match": '"abc"'})
     assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", '"abc"')
     assert behind.catalog.asked[0].headers["if-none-match"] == '"abc"'
+    moment = "Sat, 01 Nov 2025 00:00:00 GMT"
+    behind.catalog.headers = {"last-modified": moment}
+    answer = await behind.gateway.http.get(
+        "/v1/catalog/changes", headers={"if-modified-since": moment}
+    )
+    assert (answer.status_code, answer.headers["last-modified"]) == (304, moment)
+    assert behind.catalog.asked[1].headers["if-modified-since"] == moment
 
 
 async def test_only_known_headers_pass_in_either_direction(behind: Behind) -> None:

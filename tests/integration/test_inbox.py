@@ -324,6 +324,7 @@ class Plan:
 def plans(draw: st.DrawFn) -> Plan:
     names: list[str | None] = [*"ab"[: draw(st.integers(1, 2))], None]
     events = [(name, number) for name in names for number in range(1, draw(st.integers(2, 6)))]
+    firsts = [event for event in events if event[1] == 1]
     # In any order, some more than once, some not at all.
     arriving = draw(st.permutations(events + draw(st.lists(st.sampled_from(events), max_size=6))))
     arriving = list(arriving)[: draw(st.integers(1, len(arriving)))]
@@ -333,7 +334,11 @@ def plans(draw: st.DrawFn) -> Plan:
         batches.append((draw(st.integers(0, 1)), arriving[:size]))
         arriving = arriving[size:]
     failures = draw(
-        st.dictionaries(st.sampled_from(events), st.sampled_from([1, 2, 5, 9, -1]), max_size=3)
+        st.dictionaries(
+            st.sampled_from(firsts) | st.sampled_from(events),
+            st.sampled_from([1, 5, 9, -1]),
+            max_size=3,
+        )
     )
     return Plan(batches, failures)
 
@@ -455,7 +460,7 @@ async def replicas(opened: Opened) -> list[Database]:
 
 
 @settings(
-    max_examples=40,
+    max_examples=100,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

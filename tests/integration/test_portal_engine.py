@@ -489,7 +489,7 @@ async def test_the_statements_find_their_rows_by_index(desk: Desk) -> None:
             return Explained(connection, name)
 
         await rows.turns(explained("turns"), "friend", ("live", "H5"), 20)
-        found = await rows.claim(explained("claim"), "friend", worker, turns, 20)
+        found = await rows.claim(explained("claim"), "friend", worker, turns, [20] * len(turns))
         await rows.defer(explained("defer"), "friend", turns)
         settled = [(one.item.id, 1, "done", 0.0, 0, False, None) for one in found]
         await rows.settle(explained("settle"), "friend", worker, settled)

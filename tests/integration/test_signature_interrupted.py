@@ -16,11 +16,11 @@ from sqlalchemy.exc import DBAPIError
 from common.database import DatabaseAway
 from common.identifiers import new_id
 from common.outbox import Outbox
-from signature_connector import store
 from signature_connector.domain.evidence import first_break
 from signature_connector.domain.provider import Order
 from signature_connector.domain.requests import Request, State
 from signature_connector.settings import Settings
+from signature_connector.store import requests as store
 from signature_connector.use_cases.book import Book
 from signature_connector.use_cases.requests import take_in
 from tests.support.databases import Databases

@@ -14,7 +14,8 @@ from common.inbox import Consumer
 from common.outbox import Outbox
 from common.telemetry import Telemetry
 from dossier import consumers
-from dossier.domain import table
+from dossier.domain import calendar, table
+from dossier.domain.deadlines import Deadlines
 from dossier.settings import Settings
 from tests.support.databases import Databases
 
@@ -62,7 +63,9 @@ async def dossier_database(databases: Databases) -> str:
 
 
 @asynccontextmanager
-async def dossier_service(url: str) -> AsyncIterator[DossierService]:
+async def dossier_service(
+    url: str, deadlines: Deadlines | None = None
+) -> AsyncIterator[DossierService]:
     """Both consumers of the service on a migrated database."""
     settings = Settings(database_url=SecretStr(url))
     database = Database(settings, name="dossier")
@@ -70,7 +73,9 @@ async def dossier_service(url: str) -> AsyncIterator[DossierService]:
     outbox = Outbox(database, "dossier")
     made = [
         Consumer("dossier", subscription, outbox, telemetry)
-        for subscription in consumers.subscriptions(table.load())
+        for subscription in consumers.subscriptions(
+            table.load(), deadlines or Deadlines(calendar.load())
+        )
     ]
     by_purpose = {consumer.name: consumer for consumer in made}
     try:

@@ -35,6 +35,9 @@ _LEAST: dict[str, dict[str, Any]] = {
     "record-fee": {"online": True},
     "pause": {"reason": "Quá hạn bổ sung"},
     "withdraw": {"reason": "Không còn nhu cầu"},
+    "extend": {"due_at": START + timedelta(days=30), "reason": "Cần lấy ý kiến cơ quan khác"},
+    "transfer": {"agency": "H11.15", "reason": "Sáp nhập tỉnh"},
+    "rate": {"satisfaction": "satisfied", "source": "khảo sát tại Một cửa"},
 }
 
 

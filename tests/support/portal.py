@@ -27,7 +27,7 @@ from common.contracts.dossier import (
     StepTaken,
 )
 from common.database import Database, migrate
-from common.delivery import Breaker, Deliverer
+from common.delivery import Deliverer
 from common.envelope import Draft, encode
 from common.http import http_client
 from common.identifiers import new_id
@@ -36,9 +36,12 @@ from common.outbox import Outbox
 from common.sealing import KeyRing
 from common.settings import DatabaseSettings, TelemetrySettings
 from common.telemetry import Telemetry
-from national_portal_sync.clients.portal import Account, NationalPortal
+from national_portal_sync.clients.accounts import AccountFiles
+from national_portal_sync.clients.portal import Account
+from national_portal_sync.clients.portals import Portals
 from national_portal_sync.consumers import subscriptions
-from national_portal_sync.use_cases import Synchronisation
+from national_portal_sync.domain.keys import STEP
+from national_portal_sync.use_cases.synchronisation import Synchronisation
 from simulators.national_portal import NationalPortal as Simulator
 
 SEALING_KEYS = {"k1": SecretStr(base64.b64encode(b"0" * 32).decode())}
@@ -133,6 +136,34 @@ def life(code: str, first: int = 1, last: int = len(LIFE), **changed: Any) -> li
     ]
 
 
+def account_at(url: str, **changed: Any) -> Account:
+    """The default account of a portal."""
+    values: dict[str, Any] = {
+        "login_url": f"{url}/login",
+        "call_url": f"{url}/",
+        "username": "tinh",
+        "password": SecretStr("mat-khau"),
+        "unit": "H10",
+        "dstcode": "G22",
+        **changed,
+    }
+    return Account(**values)
+
+
+def overheard(portal: Simulator) -> list[tuple[str, str, list[str]]]:
+    """Unit, service and dossier codes of every call about dossiers from now on, in order."""
+    calls: list[tuple[str, str, list[str]]] = []
+    service_of = portal.service_of
+
+    def seen(path: str, payload: Any) -> str | None:
+        if codes := portal.facts(payload).get("MaHoSo"):
+            calls.append((payload["madonvi"], payload["service"], codes))
+        return service_of(path, payload)
+
+    portal.service_of = seen  # type: ignore[method-assign]
+    return calls
+
+
 @asynccontextmanager
 async def serving(app: Any) -> AsyncIterator[str]:
     """An ASGI program on a free port of this machine, on real sockets; its address."""
@@ -170,11 +201,13 @@ class Rig:
     batch: int = 100
     parallel: int = 4
     seconds: float = 60.0
+    steps: int | None = None
+    """Of a call; as many as dossiers unless told otherwise."""
+    files: AccountFiles | None = None
     telemetry: Telemetry = field(default_factory=lambda: Telemetry("test", TelemetrySettings()))
 
     def __post_init__(self) -> None:
         self.wakes = 0
-        self.breaker = Breaker()
         self.consumer = Consumer(
             "national-portal-sync",
             subscriptions(self._wake)[0],
@@ -185,11 +218,15 @@ class Rig:
 
     def another(self) -> Deliverer:
         """A deliverer of its own, as a further replica has."""
-        account = Account(
-            f"{self.url}/login", f"{self.url}/", "tinh", SecretStr("mat-khau"), "H10", "G22"
+        default = account_at(self.url, parallel=self.parallel)
+        portals = self.portals = Portals(
+            self.http,
+            self.files or AccountFiles(None, None, default, default),
+            seconds=self.seconds,
         )
+        self.breaker = portals.breaker
         synchronisation = Synchronisation(
-            NationalPortal(self.http, account, seconds=self.seconds),
+            portals,
             KEYS,
             batch=self.batch,
             parallel=self.parallel,
@@ -200,6 +237,8 @@ class Rig:
             self.telemetry,
             self.breaker,
             prepare=synchronisation.prepare,
+            lines=portals.line,
+            sizes={STEP: self.steps} if self.steps else None,
         )
 
     def _wake(self) -> None:

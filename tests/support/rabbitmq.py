@@ -88,11 +88,18 @@ class RabbitNode:
 
     host = "127.0.0.1"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, beside: "RabbitNode | None" = None) -> None:
+        """``beside``: a node to share the port mapper, the cookie and the password with, as the
+        nodes of one cluster do."""
         self.folder = folder.absolute()
         self.port, self.management_port, self._distribution_port, self._epmd_port = _free_ports(4)
         self.name = f"lienthong-{secrets.token_hex(4)}@localhost"
         self._password = secrets.token_hex(16)
+        self._cookie = secrets.token_hex(16)
+        self._maps_ports = beside is None
+        if beside is not None:
+            self._epmd_port, self._password = beside._epmd_port, beside._password
+            self._cookie = beside._cookie
         self._installation: Installation | None = None
         self._server: Leashed | None = None
         self._epmd: Leashed | None = None
@@ -131,7 +138,7 @@ class RabbitNode:
             self._write_configuration()
             self._installation = installation().reached_through(self.folder / "programs")
         environment, log = self._environment(), self.folder / "output.log"
-        if self._epmd is None or not self._epmd.running:
+        if self._maps_ports and (self._epmd is None or not self._epmd.running):
             epmd = [str(self._installation.epmd), "-port", str(self._epmd_port)]
             self._epmd = Leashed(epmd, log=log, grace=1, env=environment)
         self._server = Leashed(
@@ -142,6 +149,18 @@ class RabbitNode:
             env=environment,
         )
         self._await_boot(log)
+
+    def join(self, other: "RabbitNode") -> None:
+        """Become a node of the other one's cluster; what this node held is forgotten."""
+        self.ctl("stop_app")
+        self.ctl("join_cluster", other.name)
+        self.ctl("start_app")
+
+    def kill_broker(self) -> None:
+        """SIGKILL the broker alone; the port mapper, which others may share, goes on."""
+        if self._server is not None:
+            self._server.kill()
+            self._server = None
 
     def stop(self) -> None:
         """Shut down in order."""
@@ -206,7 +225,7 @@ class RabbitNode:
         home = self.folder / "home"
         home.mkdir(parents=True, exist_ok=True)
         cookie = home / ".erlang.cookie"
-        cookie.write_text(secrets.token_hex(16))
+        cookie.write_text(self._cookie)
         cookie.chmod(0o400)
         (self.folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
         (self.folder / "rabbitmq-env.conf").touch()

@@ -3,15 +3,16 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
 
-from backbone.assembly import MODULES, Plan, environment_of
+from backbone.assembly import MODULES, Outside, Plan, environment_of
 from backbone.demo import play
 from backbone.leash import Leashed
 from backbone.postgres import EmbeddedPostgres
@@ -19,70 +20,117 @@ from tests.support.rabbitmq import RabbitNode
 
 _READY_SECONDS = 60.0
 
+Through = Callable[[str, str], Awaitable[str]]
+"""Takes what an address is of and the address; gives the one to use in its place."""
+
 
 @dataclass
 class Stack:
-    """What runs; a service or the broker can be killed and started again."""
+    """What runs; a service or the broker can be killed and started again.
+
+    A second process of a service is called ``<service>/2`` and has a port of its own.
+
+    Attributes:
+        outside: the outside systems' own addresses, for those who look into their books.
+    """
 
     plan: Plan
     postgres: EmbeddedPostgres
     rabbit: RabbitNode
+    outside: Outside
     processes: dict[str, Leashed] = field(default_factory=dict)
+    ports: dict[str, int] = field(default_factory=dict)
 
-    def start(self, service: str) -> None:
+    def start(self, process: str) -> None:
         """Start a service's process."""
-        self.processes[service] = Leashed(
+        service, port = process.partition("/")[0], self.port(process)
+        own = replace(self.plan, ports={**self.plan.ports, service: port})
+        self.processes[process] = Leashed(
             [sys.executable, "-m", service.replace("-", "_"), "serve"],
-            log=self.plan.folder / f"{service}.log",
-            env={**os.environ, **environment_of(self.plan, service)},
+            log=self.log(process),
+            env={**os.environ, **environment_of(own, service)},
         )
 
-    def kill(self, service: str) -> None:
-        """SIGKILL a service."""
-        os.kill(self.processes[service].pid, signal.SIGKILL)
-        self.processes.pop(service).stop()
+    def port(self, process: str) -> int:
+        """Where a process listens."""
+        if process in self.plan.ports:
+            return self.plan.ports[process]
+        if process not in self.ports:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                self.ports[process] = probe.getsockname()[1]
+        return self.ports[process]
 
-    async def ready(self, *services: str) -> None:
-        """Wait until the services (all of them, unless named) say so themselves."""
+    def log(self, process: str) -> Path:
+        """The file that a process logs to."""
+        return self.plan.folder / f"{process.replace('/', '-')}.log"
+
+    def kill(self, process: str) -> None:
+        """SIGKILL a service's process."""
+        os.kill(self.processes[process].pid, signal.SIGKILL)
+        self.processes.pop(process).stop()
+
+    async def ready(self, *processes: str) -> None:
+        """Wait until the processes (all of them, unless named) say so themselves."""
         async with httpx.AsyncClient(trust_env=False) as http, asyncio.timeout(_READY_SECONDS):
-            for service in services or tuple(MODULES):
+            for process in processes or tuple(self.processes):
                 while True:
                     try:
-                        answer = await http.get(f"{self.plan.url(service)}/readyz")
+                        answer = await http.get(f"http://127.0.0.1:{self.port(process)}/readyz")
                         if answer.status_code == 200:
                             break
                     except httpx.HTTPError:
                         pass
-                    if not self.processes[service].running:
-                        log = (self.plan.folder / f"{service}.log").read_text()[-3000:]
-                        raise AssertionError(f"{service} ended:\n{log}")
+                    if not self.processes[process].running:
+                        raise AssertionError(
+                            f"{process} ended:\n{self.log(process).read_text()[-3000:]}"
+                        )
                     await asyncio.sleep(0.05)
 
 
+async def _straight(_: str, address: str) -> str:
+    return address
+
+
 @asynccontextmanager
-async def running_stack(folder: Path) -> AsyncIterator[Stack]:
-    """Everything up and ready; everything gone at the end."""
+async def running_stack(
+    folder: Path, *, through: Through = _straight, twice: Sequence[str] = ()
+) -> AsyncIterator[Stack]:
+    """Everything up and ready; everything gone at the end.
+
+    Args:
+        through: changes the addresses under which services reach the database, the broker and the
+            outside systems.
+        twice: services that run as two processes.
+    """
     async with AsyncExitStack() as stack:
         rabbit = RabbitNode(folder / "rabbit")
         await asyncio.to_thread(rabbit.start)
-        stack.callback(rabbit.stop)
+        stack.push_async_callback(asyncio.to_thread, rabbit.kill)
         postgres, outside = await stack.enter_async_context(play.stage(folder))
+        databases = await play.databases(postgres)
         plan = Plan(
             folder=folder,
-            databases=await play.databases(postgres),
+            databases={name: await through("database", url) for name, url in databases.items()},
             ports=play.free_ports(),
-            outside=outside,
+            outside=replace(
+                outside,
+                national_portal=await through("national-portal", outside.national_portal),
+                signing_gateway=await through("signing-gateway", outside.signing_gateway),
+                emc=await through("emc", outside.emc),
+            ),
             clients=(play.demo_client(),),
-            amqp_url=rabbit.url,
+            amqp_url=await through("broker", rabbit.url),
         )
-        system = Stack(plan, postgres, rabbit)
+        system = Stack(plan, postgres, rabbit, outside)
 
         def stop() -> None:
             for process in system.processes.values():
                 process.stop()
 
-        stack.callback(stop)
-        for service in MODULES:
-            system.start(service)
+        # In a thread: what they reach through this process must stay reachable meanwhile.
+        stack.push_async_callback(asyncio.to_thread, stop)
+        for process in (*MODULES, *(f"{service}/2" for service in twice)):
+            system.start(process)
         await system.ready()
         yield system

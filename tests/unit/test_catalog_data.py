@@ -7,7 +7,7 @@ from importlib import resources
 import orjson
 import pytest
 
-from catalog.use_cases import packaged
+from catalog.use_cases.loading import packaged
 from common.contracts.codes import canonical_agency
 
 IRREGULAR = {

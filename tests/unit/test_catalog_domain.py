@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catalog.domain import FieldOfWork, Procedure, ProcedureFee, Promulgator, fold, irregularity
+from catalog.domain.catalogue import (
+    FieldOfWork,
+    Procedure,
+    ProcedureFee,
+    Promulgator,
+    fold,
+    irregularity,
+)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,15 @@
 """Whatever is asked of a dossier, in whatever order, its life stays whole."""
 
-from typing import Any
-from uuid import uuid4
+from datetime import timedelta
+from typing import Any, get_args
+from uuid import UUID, uuid4
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from common.contracts.commands import Command
-from common.contracts.dossier import DossierFact, SigningRequested
+from common.contracts.commands import Command, Rate, Satisfaction, Transfer
+from common.contracts.dossier import DossierFact, DossierTransferred, SigningRequested
 from common.contracts.registry import EVENTS
 from common.contracts.signature import (
     SignatureCompleted,
@@ -22,6 +23,7 @@ from dossier.domain.table import KINDS, STATUSES
 from tests.support.dossiers import AGENCY, SIGNED, START, code, command, result
 
 TABLE = table.load()
+SUBMISSION = UUID(int=7)
 CLOSED = {"3", "7", "8", "10"}
 CLOSING = ["refuse", "withdraw", "pause", "return"]
 STEADY = {"receive": "2", "refuse": "3", "progress": "4", "withdraw": "7", "pause": "8"} | {
@@ -42,6 +44,9 @@ TYPES = {
     "withdraw": "dossier.withdrawn.v1",
     "complete": "dossier.completed.v1",
     "return": "dossier.returned.v1",
+    "extend": "dossier.deadline-extended.v1",
+    "transfer": "dossier.transferred.v1",
+    "rate": "dossier.rated.v1",
     "result-signed": "dossier.result-signed.v1",
     "result-signing-failed": "dossier.result-signing-failed.v1",
     "result-signing-held": "dossier.result-signing-failed.v1",
@@ -66,9 +71,20 @@ results = st.lists(
     ),
     max_size=3,
 )
+AGENCIES = [AGENCY, "H11.15", "H12.15"]
+others = st.lists(
+    st.builds(lambda id_, n: {"name": f"Giấy {id_}", "quantity": n}, names, st.integers(0, 9)),
+    max_size=2,
+)
+moments = st.integers(-9, 9).map(lambda days: START + timedelta(days=days))
 FIELDS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
-    "submit": {"documents": papers, "fees": fees},
-    "give-supplement": {"documents": papers},
+    "submit": {"documents": papers, "fees": fees, "other_papers": others},
+    "receive": {"due_at": st.none() | moments},
+    "request-supplement": {"papers": others, "fees": fees},
+    "give-supplement": {"documents": papers, "due_at": st.none() | moments},
+    "extend": {"due_at": moments},
+    "transfer": {"agency": st.sampled_from(AGENCIES)},
+    "rate": {"satisfaction": st.sampled_from(get_args(Satisfaction)), "source": names},
     "request-fee": {"fees": fees},
     "record-fee": {"online": st.booleans()},
     "complete": {"results": results},
@@ -90,6 +106,10 @@ class Life(RuleBasedStateMachine):
         self.asked: list[SigningRequested] = []
         self.supplement_open = False
         self.fee_open = False
+        self.agencies: list[str] = []
+        """Those that had the dossier, the one that has it last."""
+        self.extensions = 0
+        self.rating: tuple[str, str] | None = None
         self.waits = ["none"]
         """The status, below what waits for the applicant; the last one counts."""
 
@@ -98,10 +118,25 @@ class Life(RuleBasedStateMachine):
         if not early:
             self.ask(command("submit"))
 
-    @rule(data=st.data(), kind=st.sampled_from([kind for kind in KINDS if kind not in CLOSING]))
-    def step(self, data, kind):
+    @rule(
+        data=st.data(),
+        kind=st.sampled_from([kind for kind in KINDS if kind not in CLOSING]),
+        channel=st.sampled_from([None, "1", "2", "3"]),
+    )
+    def step(self, data, kind, channel):
         fields = {name: data.draw(value) for name, value in FIELDS.get(kind, {}).items()}
+        if kind != "submit" or channel:
+            fields["channel"] = channel
         self.ask(command(kind, len(self.facts), **fields))
+
+    @precondition(lambda self: self.dossier is not None)
+    @rule()
+    def is_an_old_one(self):
+        """As if it had entered with its history."""
+        assert self.dossier is not None
+        state = self.dossier.state.model_copy(update={"historic": True})
+        self.dossier = self.dossier.model_copy(update={"state": state})
+        self.facts[-1] = self.facts[-1].model_copy(update={"dossier": state})
 
     @rule(kind=st.sampled_from(CLOSING))
     def end(self, kind):
@@ -122,14 +157,21 @@ class Life(RuleBasedStateMachine):
     def ask(self, what: Command) -> None:
         before = self.dossier
         rested = rest(before)
-        answer = steps.obey(TABLE, before, what, code=code(1), agency=AGENCY)
+        # Only the first submission's id counts.
+        name = SUBMISSION if before is None else uuid4()
+        answer = steps.obey(TABLE, before, what, code=code(1), agency=AGENCY, submission=name)
         assert rest(before) == rested  # what a reader holds never changes under it
         if isinstance(answer, Refusal):
             self.check_refusal(answer, what)
             return
-        assert before is None or before.state.status not in CLOSED
+        ended = before is not None and before.state.status in CLOSED
+        assert not ended or what.kind in {"rate", "transfer"}
         self.account(what)
         self.check(answer, what.kind)
+        assert answer.step.channel == what.channel
+        assert not answer.dossier.state.historic
+        if isinstance(answer.fact, DossierTransferred):
+            assert answer.fact.from_agency == answer.step.agency
         flagged = answer.step.flagged
         assert flagged is None or flagged in TABLE.reasons
         for request in answer.signings:
@@ -144,7 +186,11 @@ class Life(RuleBasedStateMachine):
             assert what.kind != "submit"
         elif what.kind == "submit":
             assert (slug, refusal.problem.status) == ("dossier-exists", 409)
+        elif isinstance(what, Transfer):
+            assert (slug, refusal.problem.status) == ("step-not-possible", 409)
+            assert what.agency == self.agencies[-1]
         elif status in CLOSED:
+            assert what.kind != "rate"
             assert (slug, refusal.problem.status) == ("dossier-closed", 409)
         else:
             assert what.kind == "complete"
@@ -153,8 +199,15 @@ class Life(RuleBasedStateMachine):
     def account(self, what: Command) -> None:
         """Status by the plain rule: what waits for the applicant lies on top of what was."""
         kind = what.kind
+        if isinstance(what, Transfer):
+            self.agencies.append(what.agency)
+        elif isinstance(what, Rate):
+            self.rating = (what.satisfaction, what.source)
+        elif kind == "extend":
+            self.extensions += 1
         if kind == "submit":
             self.waits = ["1"]
+            self.agencies = [AGENCY]
         elif kind in STEADY:
             self.waits = [STEADY[kind]]
         elif kind == "request-supplement":
@@ -217,9 +270,10 @@ class Life(RuleBasedStateMachine):
         assert EVENTS[taken.fact.TYPE] is type(taken.fact)
         assert (taken.fact.step, taken.fact.dossier) == (taken.step, after.state)
         if before is not None:
-            kept = {"code", "agency", "procedure", "channel", "applicant_kind", "sealed"} | {
+            kept = {"id", "code", "procedure", "channel", "applicant_kind", "sealed"} | {
                 "summary",
                 "submitted_at",
+                "other_papers",
             }
             assert before.state.model_dump(include=kept) == after.state.model_dump(include=kept)
             assert (
@@ -242,6 +296,18 @@ class Life(RuleBasedStateMachine):
         if self.dossier is not None:
             assert self.dossier.state.status in STATUSES
             assert self.dossier.state.status == self.waits[-1]
+
+    @invariant()
+    def nothing_said_is_lost(self):
+        if self.dossier is None:
+            return
+        state = self.dossier.state
+        assert [*state.former_agencies, state.agency] == self.agencies
+        assert state.extensions == self.extensions
+        assert (state.rating and (state.rating.satisfaction, state.rating.source)) == self.rating
+        had_it = {fact.step.agency for fact in self.facts}
+        assert had_it <= set(self.agencies)
+        assert {fact.dossier.id for fact in self.facts} == {SUBMISSION}
 
     @invariant()
     def what_is_open_agrees_with_the_status(self):

@@ -11,7 +11,13 @@ import pytest
 from pydantic import SecretStr
 
 from national_portal_sync.clients.answers import Verdict
-from national_portal_sync.clients.portal import Account, NationalPortal, NoAnswer, NotTaken
+from national_portal_sync.clients.portal import (
+    Account,
+    LoginRefused,
+    NationalPortal,
+    NoAnswer,
+    NotTaken,
+)
 
 ACCOUNT = Account(
     login_url="http://portal/login",
@@ -123,7 +129,7 @@ async def test_a_refused_login_means_that_nothing_was_done_and_is_not_hammered(
     outcomes = await asyncio.gather(
         *(client.look_up("a") for _ in range(5)), return_exceptions=True
     )
-    assert [type(outcome) for outcome in outcomes] == [NotTaken] * 5
+    assert [type(outcome) for outcome in outcomes] == [LoginRefused] * 5
     assert "mat-khau" not in str(outcomes)
     assert (portal.logins, portal.calls) == (1, [])
 

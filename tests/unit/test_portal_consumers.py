@@ -9,7 +9,7 @@ from common.contracts.usage import UsageMeasured
 from common.delivery import Item
 from common.envelope import decode
 from national_portal_sync.consumers import items_of, subscriptions
-from national_portal_sync.domain import sequence_of, step_key, step_number, version_of
+from national_portal_sync.domain.keys import sequence_of, step_key, step_number, version_of
 from tests.support.portal import PERSONAL, START, code_of, envelope, fact
 
 CODE = code_of(7)
@@ -69,5 +69,5 @@ def test_other_events_lead_to_nothing() -> None:
 
 
 def test_one_queue_takes_the_whole_stream() -> None:
-    (subscription,) = subscriptions(lambda: None)
+    subscription, _ = subscriptions(lambda: None)
     assert (subscription.purpose, subscription.patterns) == ("dossiers", ("dossier.#",))

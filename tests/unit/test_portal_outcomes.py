@@ -6,14 +6,17 @@ from typing import Any
 import pytest
 
 from common.contracts.dossier import DossierProgressed
-from common.delivery import Ability, Claimed, Outcome, Result
+from common.delivery import Ability, Claimed, Line, Outcome, Result
 from common.envelope import decode
-from national_portal_sync import store
 from national_portal_sync.clients.answers import Answer, read
-from national_portal_sync.clients.portal import NoAnswer, NotTaken
+from national_portal_sync.clients.portal import LoginRefused, NoAnswer, NotTaken
+from national_portal_sync.clients.portals import Connected
 from national_portal_sync.consumers import items_of
-from national_portal_sync.use_cases import Synchronisation
-from tests.support.portal import KEYS, code_of, envelope, fact
+from national_portal_sync.store import disclosures
+from national_portal_sync.store import known as store
+from national_portal_sync.use_cases import synchronisation
+from national_portal_sync.use_cases.synchronisation import Synchronisation
+from tests.support.portal import KEYS, account_at, code_of, envelope, fact
 
 R = Result
 
@@ -69,7 +72,9 @@ class Case:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: Any, has: Any = ()) -> None:
         self.portal = Portal(*answers)
-        self.adapter = Synchronisation(self.portal, KEYS, batch=100, parallel=4)  # type: ignore[arg-type]
+        account = account_at("http://portal")
+        self.account = Connected(account, self.portal, Line("default", 4))  # type: ignore[arg-type]
+        self.adapter = Synchronisation(self, KEYS, batch=100, parallel=4)
         self.learnt: list[store.Learnt] = []
         self.steps: list[store.StepSent] = []
 
@@ -82,9 +87,17 @@ class Case:
         async def note_steps(_: Any, steps: Sequence[store.StepSent]) -> None:
             self.steps += steps
 
+        async def keep(_: Any, taken: Any) -> None:
+            pass
+
+        monkeypatch.setattr(synchronisation, "keep_snapshots", keep)
+        monkeypatch.setattr(disclosures, "note", keep)
         monkeypatch.setattr(store, "known", known)
         monkeypatch.setattr(store, "learn", learn)
         monkeypatch.setattr(store, "note_steps", note_steps)
+
+    def of(self, agency: str) -> Connected | None:
+        return self.account
 
     async def run(self, *items: Claimed, ask: bool = False) -> list[Outcome]:
         await self.adapter.prepare(None, items)  # type: ignore[arg-type]
@@ -131,7 +144,7 @@ async def test_done_is_noted_with_what_was_sent(
     item = claimed(1)
     assert results(await case.run(item)) == [R.DONE]
     assert case.portal.sent == [("sync", known, [code_of(1)])]
-    assert case.learnt == [store.Learnt(code_of(1), "H10.15", True, item.version, "4")]
+    assert case.learnt == [store.Learnt(code_of(1), "H10.15", True, item.version, "4", "default")]
 
 
 @pytest.mark.parametrize(
@@ -240,6 +253,7 @@ async def test_a_doubtful_step_is_noted_as_such(monkeypatch: pytest.MonkeyPatch)
     [
         (NotTaken("HTTP 503", 7.0), R.RETRY, 7.0, False),
         (NotTaken("ConnectError"), R.RETRY, None, True),
+        (LoginRefused("login: refused (-1)"), R.RETRY, 0.0, False),
         (NoAnswer("ReadTimeout"), R.UNKNOWN, None, True),
     ],
 )

@@ -15,7 +15,6 @@ from pydantic import SecretStr
 
 from common.blobs import BlobDamaged, BlobMissing
 from common.sealing import KeyRing
-from signature_connector import store
 from signature_connector.domain.evidence import record
 from signature_connector.domain.findings import (
     SENTENCES,
@@ -48,6 +47,7 @@ from signature_connector.domain.requests import (
     after_interruption,
     moved,
 )
+from signature_connector.store import requests as store
 from signature_connector.use_cases.book import fact_of
 from signature_connector.use_cases.steps import FRESH_SECONDS, Next, Steps
 

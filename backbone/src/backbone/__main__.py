@@ -13,7 +13,7 @@ from rich.console import Console
 
 from backbone import contracts as published
 from backbone.assembly import MODULES, Client, Outside, Plan, running
-from backbone.demo import play
+from backbone.demo import acts, play
 from backbone.demo.client import ClientSystem
 from backbone.demo.flags import operators_side
 from backbone.demo.report import show
@@ -59,14 +59,14 @@ async def _run(
             databases=await play.databases(postgres),
             ports=play.free_ports(),
             outside=outside,
-            clients=(play.demo_client(),),
+            clients=(play.demo_client(), play.operator_client()),
         )
         async with running(plan):
             console.print(
                 f"Six services ready after {time.monotonic() - started:.1f} s; "
                 f"their log is {folder.name}/services.log"
             )
-            client = plan.clients[0]
+            client, operator = plan.clients
             system = ClientSystem(plan.url("gateway"), client.client_id, client.secret)
             await play.play(console, system, count, seed)
             await play.arrived(console, outside, system.book)
@@ -74,6 +74,16 @@ async def _run(
                 system, plan.url("national-portal-sync"), plan.url("metrics-exporter")
             )
             differences = show(console, await play.held_against(system, outside, ask))
+            procedure = (await play.catalogue(system))[-1]
+            played = await acts.play(
+                system,
+                ClientSystem(plan.url("gateway"), operator.client_id, operator.secret),
+                plan.url,
+                outside.national_portal,
+                procedure,
+                (client.client_id, client.secret),
+            )
+            differences += show(console, played, title="And besides")
             console.print(f"Took {time.monotonic() - started:.1f} s in all.")
             if not once:
                 _invite(console, plan, next(iter(system.book.sent)))

@@ -47,6 +47,10 @@ MODULES = {
 """In the order in which they start: the door opens last."""
 
 
+def _new_key() -> str:
+    return base64.b64encode(secrets.token_bytes(32)).decode()
+
+
 def _new_signing_key() -> str:
     key = ec.generate_private_key(ec.SECP256R1())
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
@@ -91,9 +95,9 @@ class Plan:
     amqp_url: str | None = None
     usage_seconds: float = 5.0
     trace_share: float = 0.0
-    sealing_key: str = field(
-        default_factory=lambda: base64.b64encode(secrets.token_bytes(32)).decode()
-    )
+    sealing_key: str = field(default_factory=_new_key)
+    index_key: str = field(default_factory=_new_key)
+    link_key: str = field(default_factory=_new_key)
     pseudonym_key: str = field(default_factory=lambda: secrets.token_hex(32))
     signing_key: str = field(default_factory=_new_signing_key)
     service_secret: str = field(default_factory=lambda: secrets.token_urlsafe(32))
@@ -121,6 +125,12 @@ def settings_of(plan: Plan, service: str) -> dict[str, Any]:
     }
     if service in ("gateway", "dossier", "signature-connector", "national-portal-sync"):
         common |= {"sealing_keys": {"k1": plan.sealing_key}, "sealing_key": "k1"}
+    if service in ("gateway", "national-portal-sync"):
+        common |= {
+            "public_url": plan.url("gateway"),
+            "link_keys": {"k1": plan.link_key},
+            "link_key": "k1",
+        }
     return common | _OWN[service](plan)
 
 
@@ -136,12 +146,13 @@ def environment_of(plan: Plan, service: str) -> dict[str, str]:
 
 _OWN: dict[str, Callable[[Plan], dict[str, Any]]] = {
     "catalog": lambda _: {},
-    "dossier": lambda _: {},
+    "dossier": lambda plan: {"index_keys": {"k1": plan.index_key}, "index_key": "k1"},
     "gateway": lambda plan: {
         "blobs_url": f"file://{plan.folder / 'blobs'}",
         "dossier_url": plan.url("dossier"),
         "catalog_url": plan.url("catalog"),
         "signature_url": plan.url("signature-connector"),
+        "portal_sync_url": plan.url("national-portal-sync"),
         "signing_key": plan.signing_key,
         "clients": json.dumps([vars(client) for client in (*plan.clients, *_services(plan))]),
     },
@@ -158,6 +169,7 @@ _OWN: dict[str, Callable[[Plan], dict[str, Any]]] = {
         "portal_unit": "G22",
         "portal_dstcode": "VN:GOV:000.00.00.G22:dvcqg",
         "call_seconds": 10.0,
+        "questions_seconds": plan.usage_seconds,
     },
     "metrics-exporter": lambda plan: {
         "emc_url": plan.outside.emc,

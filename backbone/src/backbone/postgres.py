@@ -143,6 +143,13 @@ class EmbeddedPostgres:
             self._server.kill()
             self._server = None
 
+    def crash(self) -> None:
+        """End it without a checkpoint (mode "immediate"): the next start replays its log."""
+        if self._server is not None:
+            os.kill(self._server.pid, signal.SIGQUIT)
+            self._server.wait(30)
+            self._server = None
+
     async def create_database(self, name: str, role: str, password: str) -> str:
         """A database of its own for a role of its own; made or brought up to date, any number of
         times. Nobody else may connect to it. Returns its address."""

@@ -98,7 +98,7 @@ def start(
             session_ttl=session_ttl,
             accounts=dict(one.split(":", 1) for one in account) if account else None,
             mixed_success=success == "mixed",
-            catalogue=orjson.loads(catalogue.read_bytes()) if catalogue else None,
+            catalogue=catalogue,
             extensions=extensions,
         )
 

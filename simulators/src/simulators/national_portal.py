@@ -7,7 +7,9 @@ inconsistently ("0", "00", or only by "thành công" in the message).
 
 Own choice: the numbers of the other error codes, the sentences, that an unknown session is "-3",
 that a call is taken or refused as a whole, at most 1000 items a call, that progress does not
-change the dossier's status, and everything under `extensions`.
+change the dossier's status, and everything under `extensions`. Of the questions only the names of
+the two services are known: their fields, that answered questions are no longer listed, and that an
+answer given again replaces the one before are own choices too.
 """
 
 import random
@@ -23,7 +25,8 @@ import orjson
 
 from simulators.books import Entry, json_text
 from simulators.faults import FORGET, Answer, Call, Kind, Proceed, Reply, Rule
-from simulators.portal_shapes import DOSSIER, MAY_BE_EMPTY, STEP
+from simulators.portal_catalogue import Catalogue, Rows
+from simulators.portal_shapes import ANSWER, DOSSIER, MAY_BE_EMPTY, STEP
 from simulators.shapes import Shape
 from simulators.wire import Simulator, View, as_answer
 
@@ -83,8 +86,10 @@ class NationalPortal(Simulator):
         session_ttl: life of a session from its login, seconds.
         accounts: user names and passwords; None lets any non-empty pair in.
         mixed_success: tell success in the three ways that were seen, drawn by the seed.
-        catalogue: lists `procedures` (LayThuTuc records), `agencies`, `fields` to answer from.
+        catalogue: lists `procedures` (LayThuTuc records), `agencies`, `fields` to answer from, or
+            a JSON file with them, which is read again when it changes.
         extensions: offer the calls that the real portal is not known to have.
+        questions: what people have asked, each with at least MaHoiDap and NoiDung.
     """
 
     name = "national-portal"
@@ -98,9 +103,12 @@ class NationalPortal(Simulator):
         session_ttl: float = 1800,
         accounts: Mapping[str, str] | None = None,
         mixed_success: bool = False,
-        catalogue: Mapping[str, list[dict[str, Any]]] | None = None,
+        catalogue: Mapping[str, Rows] | Path | None = None,
         extensions: bool = False,
+        questions: Sequence[Mapping[str, Any]] = (),
     ) -> None:
+        self.asked = {str(one["MaHoiDap"]): dict(one) for one in questions}
+        self.replies: dict[str, list[dict[str, Any]]] = {}
         self.dossiers: dict[str, Dossier] = {}
         self.in_order: list[Dossier] = []
         self.empty_mandatory: Counter[str] = Counter()
@@ -109,7 +117,7 @@ class NationalPortal(Simulator):
         self._session_ttl = session_ttl
         self._accounts = accounts
         self._mixed = random.Random(seed) if mixed_success else None
-        self._catalogue = catalogue or {}
+        self._catalogue = Catalogue(catalogue)
         self._services = {**SERVICES, **EXTENSIONS} if extensions else SERVICES
         super().__init__(seed, state, delay_ms)
 
@@ -252,19 +260,33 @@ class NationalPortal(Simulator):
 
     def _procedure(self, call: Call, entry: Entry) -> Answer:
         code = _text(call, "maTTHC")
-        rows = self._catalogue.get("procedures", [])
-        return self._found(call, entry, [row for row in rows if row.get("MaTTHC") == code])
+        return self._found(call, entry, self._catalogue.procedure(code))
 
     def _procedures(self, call: Call, entry: Entry) -> Answer:
-        rows = self._catalogue.get("procedures", [])
+        rows = self._catalogue.rows("procedures")
         short = [{"MaTTHC": row.get("MaTTHC"), "TENTTHC": row.get("TENTTHC")} for row in rows]
         return self._found(call, entry, short)
 
     def _agencies(self, call: Call, entry: Entry) -> Answer:
-        return self._found(call, entry, self._catalogue.get("agencies", []))
+        return self._found(call, entry, self._catalogue.rows("agencies"))
 
     def _fields(self, call: Call, entry: Entry) -> Answer:
-        return self._found(call, entry, self._catalogue.get("fields", []))
+        return self._found(call, entry, self._catalogue.rows("fields"))
+
+    def _questions(self, call: Call, entry: Entry) -> Answer:
+        open_ones = [one for key, one in self.asked.items() if key not in self.replies]
+        return self._found(call, entry, open_ones)
+
+    def _answers(self, call: Call, entry: Entry) -> Answer:
+        items = _items(call)
+        entry.items = len(items)
+        for i, item in enumerate(items):
+            if (wrong := ANSWER.complaint(item)) is not None:
+                raise Refused("-2", f"data[{i}].{wrong}")
+            if item["MaHoiDap"] not in self.asked:
+                raise Refused("-1", f"Câu hỏi {item['MaHoiDap']} không tồn tại")
+        self.books.keep(entry, "accepted", {"answers": items})
+        return as_answer(dict(self._success(call)))
 
     def _of_day(self, call: Call, entry: Entry) -> Answer:
         day = _text(call, "ngay")
@@ -297,6 +319,8 @@ class NationalPortal(Simulator):
             text = json_text(step)
             steps[text] = steps.get(text, 0) + 1
             self.unknown_fields.update(step.keys() - STEP.fields.keys())
+        for item in kept.get("answers", ()):
+            self.replies.setdefault(item["MaHoiDap"], []).append(item)
 
     def _dossier(self, code: str) -> Dossier:
         dossier = self.dossiers.get(code)
@@ -315,6 +339,7 @@ class NationalPortal(Simulator):
     def forget_all(self) -> None:
         self.dossiers.clear()
         self.in_order.clear()
+        self.replies.clear()
         self.empty_mandatory.clear()
         self.unknown_fields.clear()
 
@@ -329,6 +354,8 @@ class NationalPortal(Simulator):
             "by_status": Counter(row.statuses[-1] for row in rows),
             "empty_mandatory": self.empty_mandatory,
             "unknown_fields": self.unknown_fields,
+            "questions": len(self.asked),
+            "questions_answered": len(self.replies),
         }
 
     def views(self) -> dict[str, View]:
@@ -343,6 +370,8 @@ SERVICES = {
     "LayDanhSachTTHC": NationalPortal._procedures,
     "LayDanhMucCoQuan": NationalPortal._agencies,
     "LayDanhMucLinhVuc": NationalPortal._fields,
+    "LayDanhSachHoiDapGuiTuDVCQG": NationalPortal._questions,
+    "DongBoKetQuaHoiDapGuiTuDVCQG": NationalPortal._answers,
 }
 EXTENSIONS = {
     "DanhSachHoSoTheoNgay": NationalPortal._of_day,

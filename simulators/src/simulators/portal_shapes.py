@@ -148,4 +148,15 @@ STEP = Shape(
     },
 )
 
+ANSWER = Shape(
+    mandatory=("MaHoiDap", "NoiDungTraLoi"),
+    fields={
+        "MaHoiDap": some_text,
+        "NoiDungTraLoi": some_text,
+        "NguoiTraLoi": text,
+        "NgayTraLoi": moment,
+    },
+)
+"""Our own choice; the real fields were not found."""
+
 MAY_BE_EMPTY = ("MaLinhVuc", "NgayTiepNhan", "HinhThuc")

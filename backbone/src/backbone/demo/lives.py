@@ -29,6 +29,10 @@ KINDS = {
     "not-signed": 1,
     "withdrawn": 2,
     "paused": 1,
+    "rated": 2,
+    "extended": 2,
+    "transferred": 2,
+    "across-channels": 2,
 }
 """Ways a life can go, with their weights."""
 
@@ -98,6 +102,7 @@ def _life(
     agency = chance.choice(agencies)
     code = f"000.00.00.{agency}-{today:%y%m%d}-{number:04d}"
     procedure = chance.choice(procedures)
+    successor = chance.choice([other for other in agencies if other != agency])
     start = today + timedelta(minutes=chance.randrange(300))
     submission = {
         "code": code,
@@ -113,7 +118,7 @@ def _life(
         ],
     }
     steps = []
-    for minutes, step in enumerate(_steps(kind, code, chance, start), start=1):
+    for minutes, step in enumerate(_steps(kind, code, successor, chance, start), start=1):
         at = start + timedelta(minutes=30 * minutes)
         steps.append({**step, "at": at.isoformat()})
     waits = len(steps) - 1 if kind == "signed" else None
@@ -129,80 +134,96 @@ _LAST_STATUS = {
     "not-signed": "9",
     "withdrawn": "7",
     "paused": "8",
+    "rated": "10",
+    "extended": "10",
+    "transferred": "10",
+    "across-channels": "10",
 }
 
 
-def _steps(kind: str, code: str, chance: random.Random, start: datetime) -> list[dict[str, Any]]:
+def _steps(
+    kind: str, code: str, successor: str, chance: random.Random, start: datetime
+) -> list[dict[str, Any]]:
     def official() -> dict[str, str]:
         name, title, department = chance.choice(_OFFICIALS)
         return {"name": name, "title": title, "department": department}
 
-    due = (start + timedelta(days=chance.randrange(3, 20))).isoformat()
+    days = chance.randrange(3, 20)
     receive = {
         "kind": "receive",
         "official": official(),
         "note": "Tiếp nhận hồ sơ",
-        "due_at": due,
+        "due_at": (start + timedelta(days=days)).isoformat(),
         "receipt_number": f"BN-{code[-4:]}",
     }
     progress = {"kind": "progress", "official": official(), "note": "Thẩm định hồ sơ"}
     complete = {"kind": "complete", "official": official(), "note": "Đã xử lý xong"}
     hand_over = {"kind": "return", "official": official(), "note": "Trả kết quả"}
+    refuse = {
+        "kind": "refuse",
+        "official": official(),
+        "reason": "Hồ sơ không thuộc thẩm quyền giải quyết",
+    }
+    ask = {
+        "kind": "request-supplement",
+        "official": official(),
+        "content": "Bổ sung bản sao có chứng thực",
+    }
+    give = {
+        "kind": "give-supplement",
+        "documents": [{"id": f"{code}/bo-sung", "name": "Bản sao có chứng thực"}],
+    }
+    fee = {"code": "LP01", "name": "Lệ phí", "amount": chance.randrange(1, 50) * 10_000}
+    ask_fee = {"kind": "request-fee", "official": official(), "fees": [fee]}
+    pay = {"kind": "record-fee", "online": chance.random() < 0.7}
     signer = REFUSING_SIGNER if kind == "not-signed" else f"099{chance.randrange(1, 10**9):09d}"
     result = {
         "id": f"{code}/ket-qua",
         "name": "Kết quả giải quyết thủ tục hành chính",
         "signing": {"user": signer, "ca_name": chance.choice(_CA_NAMES)},
     }
-    match kind:
-        case "straight":
-            return [receive, progress, {**progress, "note": "Trình ký"}, complete, hand_over]
-        case "refused":
-            return [
-                {
-                    "kind": "refuse",
-                    "official": official(),
-                    "reason": "Hồ sơ không thuộc thẩm quyền giải quyết",
-                }
-            ]
-        case "supplement":
-            return [
-                receive,
-                {
-                    "kind": "request-supplement",
-                    "official": official(),
-                    "content": "Bổ sung bản sao có chứng thực",
-                },
-                {
-                    "kind": "give-supplement",
-                    "documents": [{"id": f"{code}/bo-sung", "name": "Bản sao có chứng thực"}],
-                },
-                progress,
-                complete,
-                hand_over,
-            ]
-        case "fee":
-            fee = {"code": "LP01", "name": "Lệ phí", "amount": chance.randrange(1, 50) * 10_000}
-            return [
-                receive,
-                progress,
-                {"kind": "request-fee", "official": official(), "fees": [fee]},
-                {"kind": "record-fee", "online": chance.random() < 0.7},
-                complete,
-                hand_over,
-            ]
-        case "signed":
-            return [receive, progress, {**complete, "results": [result]}, hand_over]
-        case "not-signed":
-            return [receive, progress, {**complete, "results": [result]}]
-        case "withdrawn":
-            return [receive, {"kind": "withdraw", "reason": "Người dân rút hồ sơ"}]
-        case _:
-            return [
-                receive,
-                progress,
-                {"kind": "pause", "official": official(), "reason": "Có tranh chấp"},
-            ]
+    to_sign = {**complete, "results": [result]}
+    extend = {
+        "kind": "extend",
+        "official": official(),
+        "due_at": (start + timedelta(days=days + 5)).isoformat(),
+        "reason": "Cần xác minh thêm",
+    }
+    transfer = {
+        "kind": "transfer",
+        "official": official(),
+        "agency": successor,
+        "reason": "Chuyển đúng cơ quan có thẩm quyền",
+    }
+    rate = {"kind": "rate", "satisfaction": "satisfied", "source": "khảo sát tại Một cửa"}
+    straight = [receive, progress, complete, hand_over]
+    ways: dict[str, list[dict[str, Any]]] = {
+        "straight": [receive, progress, {**progress, "note": "Trình ký"}, complete, hand_over],
+        "refused": [refuse],
+        "supplement": [receive, ask, give, progress, complete, hand_over],
+        "fee": [receive, progress, ask_fee, pay, complete, hand_over],
+        "signed": [receive, progress, to_sign, hand_over],
+        "not-signed": [receive, progress, to_sign],
+        "withdrawn": [receive, {"kind": "withdraw", "reason": "Người dân rút hồ sơ"}],
+        "paused": [
+            receive,
+            progress,
+            {"kind": "pause", "official": official(), "reason": "Có tranh chấp"},
+        ],
+        "rated": [*straight, rate],
+        "extended": [receive, extend, progress, complete, hand_over],
+        "transferred": [receive, transfer, progress, complete, hand_over],
+        # Begun online, continued at the counter, the result by post.
+        "across-channels": [
+            {**receive, "channel": "1"},
+            {**ask, "channel": "1"},
+            {**give, "channel": "1"},
+            {**progress, "channel": "1"},
+            {**complete, "channel": "1"},
+            {**hand_over, "channel": "3"},
+        ],
+    }
+    return ways[kind]
 
 
 def _applicant(chance: random.Random, number: int) -> dict[str, Any]:

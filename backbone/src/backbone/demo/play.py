@@ -28,6 +28,11 @@ SCOPES = (
     "dossiers:personal",
     "catalog:read",
     "signing:read",
+    "dossiers:search",
+    "questions:read",
+    "questions:write",
+    "channels:write",
+    "audit",
     "operations",
 )
 AGENCIES = ("H49", "H26", "H29", "H17", "H01", "H60")
@@ -138,6 +143,11 @@ async def set_faults(outside: Outside, faults: list[dict[str, object]]) -> None:
 def demo_client() -> Client:
     """The client system of the demonstration."""
     return Client("tinh-demo", secrets.token_urlsafe(24), SCOPES, AGENCIES)
+
+
+def operator_client() -> Client:
+    """Who operates the backbone, for all agencies."""
+    return Client("van-hanh", secrets.token_urlsafe(24), ("operations",), ("*",))
 
 
 async def play(console: Console, system: ClientSystem, count: int, seed: int) -> None:

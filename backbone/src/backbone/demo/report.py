@@ -8,9 +8,12 @@ from backbone.demo.comparison import Check
 _MOST_NAMED = 20
 
 
-def show(console: Console, checks: list[Check]) -> int:
+_BOOKS = "Sent, and held by the outside systems' own books"
+
+
+def show(console: Console, checks: list[Check], *, title: str = _BOOKS) -> int:
     """Print the final table and every difference; how many differences there are."""
-    table = Table(title="Sent, and held by the outside systems' own books", title_justify="left")
+    table = Table(title=title, title_justify="left")
     table.add_column("What", no_wrap=True)
     for column in ("Sent", "Found", "In doubt", "Differences"):
         table.add_column(column, justify="right")

@@ -1,9 +1,11 @@
-"""``python -m <service> serve | migrate | begin-epoch``, the body of each ``__main__.py``."""
+"""``python -m <service> serve | migrate | begin-epoch | …``, the body of each ``__main__.py``."""
 
 import argparse
 import sys
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeVar
 
 import uvicorn
 import uvloop
@@ -17,29 +19,64 @@ from common.telemetry import configure_logging
 S = TypeVar("S", bound=ServiceSettings)
 
 
-def run(name: str, kind: type[S], create_app: Callable[[S], FastAPI]) -> None:
-    """Read the settings and serve, or only migrate, or begin a new epoch after a restore.
+class CommandFailed(Exception):
+    """A command did not do what it was asked; the message is told and the process ends with 1."""
 
-    Ends the process with status 2 and one line for each faulty setting where they are not usable.
+
+@dataclass(frozen=True)
+class Subcommand(Generic[S]):
+    """What a service can do from the command line besides serving.
+
+    Attributes:
+        name: ``python -m <service> <name>``.
+        summary: one line for ``--help``.
+        work: does it, with the settings, the service's database and the arguments.
+        arguments: declares its arguments.
     """
+
+    name: str
+    summary: str
+    work: Callable[[S, Database, argparse.Namespace], Awaitable[object]]
+    arguments: Callable[[argparse.ArgumentParser], object] = lambda _: None
+
+
+def run(
+    name: str, kind: type[S], create_app: Callable[[S], FastAPI], *subcommands: Subcommand[S]
+) -> None:
+    """Read the settings and serve, or do what one of the subcommands does.
+
+    Ends the process with one line for each faulty setting where they are not usable.
+    """
+    package = name.replace("-", "_")
+    known = {
+        one.name: one
+        for one in (
+            Subcommand[S](
+                "migrate", "bring the database to the newest schema", partial(_migrate, package)
+            ),
+            Subcommand[S]("begin-epoch", "number all streams anew after a restore", _begin_epoch),
+            *subcommands,
+        )
+    }
     parser = argparse.ArgumentParser(prog=name)
-    parser.add_argument(
-        "command", choices=("serve", "migrate", "begin-epoch"), nargs="?", default="serve"
-    )
-    command = parser.parse_args().command
+    choices = parser.add_subparsers(dest="command", metavar="COMMAND")
+    choices.add_parser("serve", help="run the service (the default)")
+    for one in known.values():
+        one.arguments(choices.add_parser(one.name, help=one.summary, description=one.summary))
+    arguments = parser.parse_args()
     try:
         settings = load(kind)
     except SettingsError as error:
         sys.exit(f"{name}: {error}")
     configure_logging(settings.log_level)
-    package = name.replace("-", "_")
-    match command:
-        case "migrate":
-            uvloop.run(_with_database(name, settings, lambda database: migrate(database, package)))
-        case "begin-epoch":
-            uvloop.run(_with_database(name, settings, begin_epoch))
-        case _:
-            uvloop.run(server(create_app(settings), settings).serve())
+    chosen = known.get(arguments.command)
+    if chosen is None:
+        uvloop.run(server(create_app(settings), settings).serve())
+        return
+    try:
+        uvloop.run(_do(name, chosen, settings, arguments))
+    except CommandFailed as error:
+        sys.exit(f"{name}: {error}")
 
 
 def server(app: FastAPI, settings: ServerSettings) -> uvicorn.Server:
@@ -63,11 +100,19 @@ def server(app: FastAPI, settings: ServerSettings) -> uvicorn.Server:
     )
 
 
-async def _with_database(
-    name: str, settings: ServiceSettings, work: Callable[[Database], Awaitable[object]]
-) -> None:
+async def _do(name: str, chosen: Subcommand[S], settings: S, arguments: argparse.Namespace) -> None:
     database = Database(settings, name=name)
     try:
-        await work(database)
+        await chosen.work(settings, database, arguments)
     finally:
         await database.close()
+
+
+async def _migrate(
+    package: str, _: ServiceSettings, database: Database, __: argparse.Namespace
+) -> None:
+    await migrate(database, package)
+
+
+async def _begin_epoch(_: ServiceSettings, database: Database, __: argparse.Namespace) -> None:
+    await begin_epoch(database)

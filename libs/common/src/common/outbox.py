@@ -137,6 +137,13 @@ class Outbox:
         if unit.drafts:
             self._written.set()
 
+    @asynccontextmanager
+    async def joining(self, connection: AsyncConnection) -> AsyncIterator[Unit]:
+        """Tell events with a transaction that somebody else begins and commits."""
+        unit = Unit(connection)
+        yield unit
+        await self._write(unit)
+
     async def _write(self, unit: Unit) -> None:
         if not unit.drafts:
             return

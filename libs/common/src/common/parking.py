@@ -9,6 +9,7 @@ import structlog
 from sqlalchemy import text
 
 from common.database import Database, database_is_away
+from common.envelope import MalformedEvent, decode
 from common.errors import describe
 from common.inbox import FIRST_LOOK_SECONDS, Consumer
 from common.outbox import history, log_page
@@ -50,7 +51,7 @@ _CLAIM = text(
     UPDATE parked SET attempts = attempts + 1, next_at = now() + make_interval(secs =>
         least(:first * 2 ^ least(attempts, 12), :longest) * (0.5 + random() / 2))
     FROM due WHERE parked.id = due.id
-    RETURNING parked.id, parked.stream, parked.body
+    RETURNING parked.id, parked.stream, parked.reason, parked.body
     """
 )
 # A stream whose very first event failed has no position yet.
@@ -68,6 +69,9 @@ _HEAD = text(
     ORDER BY sequence LIMIT 1
     """
 )
+
+_LEFT = text("UPDATE parked SET next_at = NULL WHERE id = :id")
+_READ = text("DELETE FROM parked WHERE id = :id")
 
 
 class Recovery:
@@ -111,7 +115,9 @@ class Recovery:
         claimed: dict[str, set[int]] = {}
         alone: list[bytes] = []
         for row in due:
-            if row.stream is None:
+            if row.reason == "undecodable":
+                await self._read_again(row.id, row.body)
+            elif row.stream is None:
                 alone.append(row.body)
             else:
                 claimed.setdefault(row.stream, set()).add(row.id)
@@ -125,6 +131,18 @@ class Recovery:
                     raise
                 log.error("stream not advanced", consumer=self.name, error=describe(error))
         return bool(due)
+
+    async def _read_again(self, id_: int, body: bytes) -> None:
+        """Take an event that could not be read before, or leave it to the operators again."""
+        try:
+            decode(body)
+        except MalformedEvent:
+            done = _LEFT
+        else:
+            await self._consumer.take([body])
+            done = _READ
+        async with self._database.transaction() as connection:
+            await connection.execute(done, {"id": id_})
 
     async def _advance(self, stream: str, claimed: set[int]) -> None:
         """Apply what follows the stream's position, for as long as that moves it."""

@@ -50,6 +50,16 @@ class KeyRing:
             raise ValueError(f"sealing key {current!r} is not in the ring")
         self._current = current
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of all keys."""
+        return tuple(self._ciphers)
+
+    @property
+    def current(self) -> str | None:
+        """The id of the key that seals from now on."""
+        return self._current
+
     def seal(self, value: Mapping[str, Any] | str, owner: str) -> str:
         """Seal a JSON value for its owner."""
         if self._current is None:
@@ -78,3 +88,9 @@ class KeyRing:
         except (ValueError, InvalidTag) as error:
             raise SealError("the sealed text was changed or belongs to another owner") from error
         return orjson.loads(plain)
+
+
+def key_of(sealed: str) -> str:
+    """The id of the key that a text was sealed with; empty where it is none of ours."""
+    parts = sealed.split(".")
+    return parts[1] if len(parts) == 3 and parts[0] == _VERSION else ""

@@ -20,7 +20,7 @@ import structlog
 from fastapi import APIRouter, Depends, FastAPI, Request
 from opentelemetry.sdk.trace import SpanProcessor
 
-from common import operations, problems
+from common import operations, operators, problems, seals
 from common.auth import OwnToken, TokenChecker, TokenKeys, keys_over_http
 from common.backfill import Backfill
 from common.cancellation import cancelled
@@ -35,6 +35,7 @@ from common.inbox import Consumer, Subscription
 from common.middleware import Requests
 from common.outbox import Outbox
 from common.parking import History, Recovery
+from common.retention import drop_old
 from common.sealing import KeyRing
 from common.settings import ServiceSettings
 from common.telemetry import Telemetry
@@ -166,7 +167,7 @@ def create_service(
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.ready = False
-    for router in (operations.router, *routers):
+    for router in (operations.router, operators.router, seals.router, *routers):
         app.include_router(router)
     problems.install(app)
     app.add_middleware(
@@ -230,7 +231,7 @@ async def _running(core: Core, parts: Parts, shared: Shared) -> AsyncIterator[No
     workers: dict[str, Worker] = {
         "relay": lambda: core.outbox.relay(core.transport),
         "usage": usage.run,
-        "upkeep": lambda: _upkeep(core.database),
+        "upkeep": lambda: _upkeep(core),
         **{f"recovery {recovery.name}": recovery.run for recovery in recoveries},
         **{f"backfill {backfill.name}": backfill.run for backfill in backfills},
         **{f"worker {number}": worker for number, worker in enumerate(parts.workers)},
@@ -275,10 +276,13 @@ async def _kept_alive(service: str, name: str, worker: Worker) -> None:
         pause = min(pause * 2, _RESTART_MOST)
 
 
-async def _upkeep(database: Database) -> None:
+async def _upkeep(core: Core) -> None:
+    """Partitions are made before their month and dropped after their days."""
+    settings = core.settings
     while True:
         await asyncio.sleep(_UPKEEP_SECONDS)
-        await ensure_partitions(database)
+        await ensure_partitions(core.database)
+        await drop_old(core.database, log_days=settings.log_days, inbox_days=settings.inbox_days)
 
 
 def _dead(

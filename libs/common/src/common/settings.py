@@ -12,10 +12,10 @@ Every value can also come from a file of the same name (lower or upper case) in 
 import os
 import re
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as PydanticSettingsError
 
@@ -126,6 +126,25 @@ class BlobSettings(BaseSettings):
     """``file:///folder`` or ``s3://bucket/prefix`` (credentials from the environment)."""
 
 
+class LinkSettings(BaseSettings):
+    """Expiring links to stored files; the same keys in every service that makes or checks them."""
+
+    public_url: str | None = None
+    """The gateway as others reach it, ``https://host``; without it no links are made."""
+    link_keys: dict[str, SecretStr] = {}
+    """Key id → 32 bytes in base64 (JSON)."""
+    link_key: str | None = None
+    """Id of the key that signs from now on."""
+    link_seconds: int = Field(default=30 * 24 * 3600, ge=60, le=366 * 24 * 3600)
+    """How long a link is good."""
+
+    @model_validator(mode="after")
+    def _can_sign(self) -> Self:
+        if self.public_url is not None and self.link_key not in self.link_keys:
+            raise ValueError("public_url needs link_keys, and link_key must name one of them")
+        return self
+
+
 class TelemetrySettings(BaseSettings):
     """Logs, traces and measurements."""
 
@@ -147,10 +166,38 @@ class ServerSettings(BaseSettings):
     shutdown_seconds: float = Field(default=25.0, gt=0)
 
 
+_YEAR_DAYS, _TWO_MONTHS_DAYS = 365, 62
+
+
+class RetentionSettings(BaseSettings):
+    """When what was told and heard falls; whole months at a time."""
+
+    log_days: int = 400
+    """How long events stay in ``event_log``, and bytes that nobody could read in ``parked``.
+    At least 365: system logs are kept for 12 months (NĐ 53/2022)."""
+    inbox_days: int = 800
+    """How long it is remembered which events were done. More than any producer's ``log_days``,
+    by two months at least: what is read from its log again must still be known."""
+
+    @model_validator(mode="after")
+    def _long_enough(self) -> Self:
+        if self.log_days < _YEAR_DAYS:
+            raise ValueError(
+                f"log_days must be at least {_YEAR_DAYS}: system logs are kept for 12 months"
+            )
+        if self.inbox_days < self.log_days + _TWO_MONTHS_DAYS:
+            raise ValueError(
+                f"inbox_days must be at least log_days and {_TWO_MONTHS_DAYS} more: an event that "
+                "is read from a log again must still be known as done"
+            )
+        return self
+
+
 class ServiceSettings(
     DatabaseSettings,
     TransportSettings,
     HistorySettings,
+    RetentionSettings,
     SealingSettings,
     TokenSettings,
     ClientSettings,

@@ -116,6 +116,24 @@ CREATE INDEX delivery_sending ON delivery (worker) WHERE state = 'sending';
 CREATE INDEX delivery_held ON delivery (partner, id) WHERE state = 'held';
 """
 
+DESK_1 = """
+CREATE TABLE desk_action (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at timestamptz NOT NULL DEFAULT now(),
+    client_id text NOT NULL,
+    action text NOT NULL CHECK (action IN ('redrive', 'dismiss', 'retry')),
+    what text NOT NULL CHECK (what IN ('parked', 'held')),
+    item bigint NOT NULL,
+    queue text NOT NULL,
+    agency text,
+    subject text,
+    sequence bigint,
+    event_id uuid,
+    cause text,
+    reason text NOT NULL
+);
+"""
+
 
 def create_messaging(op: Any) -> None:
     """Outbox, event log, positions, inbox and parking."""
@@ -125,6 +143,11 @@ def create_messaging(op: Any) -> None:
 def create_delivery(op: Any) -> None:
     """Durable calls to partners."""
     _execute(op, DELIVERY_1)
+
+
+def create_desk(op: Any) -> None:
+    """What operators did with parked events and held deliveries."""
+    _execute(op, DESK_1)
 
 
 def _execute(op: Any, script: str) -> None:

@@ -4,13 +4,21 @@
 
     Problem
     ├── NotFound
-    │   └── UnknownDossier           404 unknown-dossier
+    │   ├── UnknownDossier           404 unknown-dossier
+    │   └── UnknownImport            404 unknown-import
     ├── Conflict
     │   ├── DossierExists            409 dossier-exists
     │   ├── DossierClosed            409 dossier-closed
+    │   ├── DossierErased            409 dossier-anonymised
+    │   ├── SearchNotSetUp           409 search-not-set-up
+    │   ├── ImportDiffers            409 import-differs
+    │   ├── ImportUnderWay           409 import-under-way
     │   └── StepNotPossible          409 step-not-possible
     ├── Invalid
+    │   ├── ImportNotReadable        422 import-not-readable
+    │   ├── ImportTooFaulty          422 import-too-faulty
     │   └── InvalidResults           422 invalid-results
+    ├── PurposeMissing               400 purpose-missing
     └── PersonalDataUnreadable       500 personal-data-unreadable
 """
 
@@ -57,3 +65,59 @@ class PersonalDataUnreadable(Problem):
 
     slug = "personal-data-unreadable"
     title, title_en = "Không mở được dữ liệu cá nhân", "Personal data cannot be opened"
+
+
+class DossierErased(Conflict):
+    """A step on a dossier whose personal data was erased by policy."""
+
+    slug = "dossier-anonymised"
+    title, title_en = "Dữ liệu cá nhân của hồ sơ đã được xóa", "The dossier was anonymised"
+
+
+class SearchNotSetUp(Conflict):
+    """A search by personal data, of which this installation keeps no index."""
+
+    slug = "search-not-set-up"
+    title, title_en = "Chưa bật tra cứu theo giấy tờ", "Search by identity is not set up"
+
+
+class PurposeMissing(Problem):
+    """Personal data is asked for without saying what for."""
+
+    status, slug = 400, "purpose-missing"
+    title, title_en = "Chưa nêu mục đích", "No purpose given"
+
+
+class UnknownImport(NotFound):
+    """No import of this id, or none of this client."""
+
+    slug = "unknown-import"
+    title, title_en = "Không có lần nhập này", "No such import"
+
+
+class ImportDiffers(Conflict):
+    """An import goes on with another file, or with other options, than it began with."""
+
+    slug = "import-differs"
+    title, title_en = "Tệp nhập không khớp", "Import of another file"
+
+
+class ImportUnderWay(Conflict):
+    """Somebody else is at work on the same import."""
+
+    slug = "import-under-way"
+    title, title_en = "Đang nhập dữ liệu", "Import under way"
+
+
+class ImportNotReadable(Invalid):
+    """A file whose first line is not the heading of a table of old dossiers."""
+
+    slug = "import-not-readable"
+    title, title_en = "Không đọc được tệp", "File not readable"
+
+
+class ImportTooFaulty(Invalid):
+    """So many lines are not in order that the import was stopped."""
+
+    slug = "import-too-faulty"
+    title, title_en = "Quá nhiều dòng không hợp lệ", "Too many faulty lines"

@@ -1,4 +1,4 @@
-"""The services behind the gateway, for reads."""
+"""The services behind the gateway."""
 
 import asyncio
 from collections.abc import Mapping
@@ -20,10 +20,13 @@ _PASSED_ON = (
     "cache-control",
     "vary",
     "link",
+    "location",
     "retry-after",
     "www-authenticate",
+    "content-security-policy",
+    "referrer-policy",
 )
-_JSON = ("application/json", "application/problem+json")
+_PROBLEM = "application/problem+json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,24 @@ class Behind:
     async def get(
         self, path: str, query: Mapping[str, str | int], headers: Mapping[str, str]
     ) -> Answer:
-        """Read once; nothing is tried again, since the caller's deadline runs.
+        """Read, as ``ask``."""
+        return await self.ask("GET", path, query, headers)
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str | int],
+        headers: Mapping[str, str],
+        content: bytes | None = None,
+        *,
+        accept: str = "application/json",
+    ) -> Answer:
+        """Ask once; nothing is tried again, since the caller's deadline runs.
+
+        Args:
+            content: a JSON body that is passed on as it came.
+            accept: the media type that is asked for, besides problems.
 
         Raises:
             UpstreamAway: it cannot be reached, says so itself, or was too slow.
@@ -60,7 +80,7 @@ class Behind:
         """
         try:
             async with asyncio.timeout(self._seconds):
-                answer = await self._read(path, query, headers)
+                answer = await self._answer(method, path, query, headers, content, accept)
         except (TimeoutError, httpx.HTTPError) as error:
             raise UpstreamAway(
                 "Dịch vụ trả lời yêu cầu này tạm thời không phản hồi",
@@ -70,22 +90,35 @@ class Behind:
         if answer.status == UpstreamAway.status:
             raise UpstreamAway(headers={"Retry-After": answer.headers.get("retry-after", "2")})
         kind = answer.headers.get("content-type", "").partition(";")[0].strip()
-        empty = answer.status == 304 and not answer.content
-        if not (200 <= answer.status < 500 and (empty or kind in _JSON)):
+        empty = answer.status in {204, 304} and not answer.content
+        if not (200 <= answer.status < 500 and (empty or kind in {accept, _PROBLEM})):
             raise Upstream
         return answer
 
-    async def _read(
-        self, path: str, query: Mapping[str, str | int], headers: Mapping[str, str]
+    async def _answer(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str | int],
+        headers: Mapping[str, str],
+        content: bytes | None,
+        accept: str,
     ) -> Answer:
-        asked = {**headers, "accept": "application/json", "accept-encoding": "identity"}
-        content = bytearray()
+        asked = {**headers, "accept": accept, "accept-encoding": "identity"}
+        if content is not None:
+            asked["content-type"] = "application/json"
+        got = bytearray()
         async with self._http.stream(
-            "GET", self._url + path, params=query, headers=asked, follow_redirects=False
+            method,
+            self._url + path,
+            params=query,
+            headers=asked,
+            content=content,
+            follow_redirects=False,
         ) as response:
             async for part in response.aiter_bytes():
-                content += part
-                if len(content) > LARGEST_ANSWER:
+                got += part
+                if len(got) > LARGEST_ANSWER:
                     raise Upstream
         passed = {name: value for name in _PASSED_ON if (value := response.headers.get(name))}
-        return Answer(response.status_code, passed, bytes(content))
+        return Answer(response.status_code, passed, bytes(got))

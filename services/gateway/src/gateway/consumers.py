@@ -7,10 +7,12 @@ import structlog
 from common.contracts.catalog import AgencyPublished, EditionPublished, ProcedurePublished
 from common.contracts.dossier import SubmissionApplied, SubmissionRefused
 from common.envelope import Received
+from common.erasure import erasures
 from common.inbox import Subscription
 from common.outbox import Unit
 from gateway.store import catalogue as known
 from gateway.store import submissions
+from gateway.store.erasure import erase
 from gateway.store.submissions import Outcome
 from gateway.use_cases.waiting import Waiting
 
@@ -18,24 +20,24 @@ log = structlog.get_logger()
 
 
 async def catalogue(unit: Unit, events: Sequence[Received]) -> None:
-    """Keep what the gateway needs of the catalogue: that a code exists, and a procedure's names.
+    """Keep what the gateway needs of the catalogue: that a code exists, and a procedure's versions.
 
     An inactive procedure or agency stays known: dossiers of the time before are reported later,
     and their codes name agencies that have been merged since.
     """
-    procedures: dict[str, ProcedurePublished] = {}
+    procedures: list[ProcedurePublished] = []
     agencies: set[str] = set()
     editions: list[EditionPublished] = []
     for received in events:
         match received.event:
             case ProcedurePublished() as event:
-                procedures[event.code] = event
+                procedures.append(event)
             case AgencyPublished() as event:
                 agencies.add(event.code)
             case EditionPublished() as event:
                 editions.append(event)
     if procedures:
-        await known.keep_procedures(unit.connection, dict(sorted(procedures.items())))
+        await known.keep_procedures(unit.connection, procedures)
     if agencies:
         await known.keep_agencies(unit.connection, sorted(agencies))
     for edition in editions:
@@ -62,7 +64,12 @@ def _outcome(received: Received) -> Outcome | None:
     match received.event:
         case SubmissionApplied() as event:
             return Outcome(
-                event.submission_id, "applied", received.time, event.step_number, event.flagged
+                event.submission_id,
+                "applied",
+                received.time,
+                event.step_number,
+                event.flagged,
+                agency=event.agency,
             )
         case SubmissionRefused() as event:
             return Outcome(event.submission_id, "refused", received.time, problem=event.problem)
@@ -76,4 +83,5 @@ def subscriptions(waiting: Waiting) -> tuple[Subscription, ...]:
             "outcomes", ("submission.applied.v1", "submission.refused.v1"), Outcomes(waiting)
         ),
         Subscription("catalog", ("catalog.#",), catalogue),
+        erasures(erase),
     )

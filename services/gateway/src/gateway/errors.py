@@ -7,6 +7,10 @@
     ├── IdempotencyKeyMissing        400 idempotency-key-missing
     ├── IdempotencyKeyMalformed      400 idempotency-key-malformed
     ├── UploadTooSlow                408 upload-too-slow
+    ├── LinkRefused                  403 link-invalid
+    ├── LinkOver                     410 link-expired
+    ├── NoSuchFile                   404 no-such-file
+    ├── FileDamaged                  500 file-damaged
     ├── UnsupportedMedia             415 unsupported-media-type
     ├── Conflict
     │   └── DossierCodeTaken         409 dossier-code-taken
@@ -16,13 +20,15 @@
     │   ├── CodeAgencyMismatch       422 code-agency-mismatch
     │   ├── IdempotencyKeyReused     422 idempotency-key-reused
     │   ├── UnknownFile              422 unknown-file
-    │   └── NotAPdf                  422 not-a-pdf
+    │   ├── NotAPdf                  422 not-a-pdf
+    │   └── FileTypeMismatch         422 file-type-mismatch
     └── NotReady
         ├── Busy                     503 busy
+        ├── CodesNotToBeHad          503 codes-not-to-be-had
         └── UpstreamAway             503 upstream-unavailable
 """
 
-from common.errors import Conflict, Forbidden, Invalid, NotReady, Problem
+from common.errors import Conflict, Forbidden, Invalid, NotFound, NotReady, Problem
 
 
 class MalformedJson(Problem):
@@ -51,6 +57,34 @@ class UploadTooSlow(Problem):
 
     status, slug = 408, "upload-too-slow"
     title, title_en = "Tải tệp lên quá chậm", "Upload too slow"
+
+
+class LinkRefused(Problem):
+    """A link that nobody here made, or that was changed."""
+
+    status, slug = 403, "link-invalid"
+    title, title_en = "Liên kết không hợp lệ", "Invalid link"
+
+
+class LinkOver(Problem):
+    """A link that was good once."""
+
+    status, slug = 410, "link-expired"
+    title, title_en = "Liên kết đã hết hạn", "Expired link"
+
+
+class NoSuchFile(NotFound):
+    """No file of this digest, or none that this client brought."""
+
+    slug = "no-such-file"
+    title, title_en = "Không có tệp này", "No such file"
+
+
+class FileDamaged(Problem):
+    """A file that is kept, but no longer as it was brought."""
+
+    status, slug = 500, "file-damaged"
+    title, title_en = "Tệp lưu trữ bị hỏng", "Stored file damaged"
 
 
 class UnsupportedMedia(Problem):
@@ -103,10 +137,17 @@ class UnknownFile(Invalid):
 
 
 class NotAPdf(Invalid):
-    """An uploaded file that does not begin as a PDF does."""
+    """A file that has to be a PDF and is none."""
 
     slug = "not-a-pdf"
     title, title_en = "Tệp không phải PDF", "Not a PDF"
+
+
+class FileTypeMismatch(Invalid):
+    """An uploaded file whose content is not of the type that its sender named."""
+
+    slug = "file-type-mismatch"
+    title, title_en = "Nội dung tệp không đúng kiểu đã khai", "Content of another type than named"
 
 
 class Busy(NotReady):
@@ -114,6 +155,13 @@ class Busy(NotReady):
 
     slug = "busy"
     title, title_en = "Hệ thống đang quá tải", "Overloaded"
+
+
+class CodesNotToBeHad(NotReady):
+    """No dossier code could be issued: source systems used those that came next themselves."""
+
+    slug = "codes-not-to-be-had"
+    title, title_en = "Chưa cấp được mã hồ sơ", "No dossier code could be issued"
 
 
 class UpstreamAway(NotReady):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from fastapi import FastAPI
 
 from common.blobs import Blobs
+from common.file_links import links_of
 from common.http import http_client
 from common.service import Core, Parts, Shared, create_service
 from gateway.api import ROUTERS, document
@@ -15,8 +16,10 @@ from gateway.clients import Behind
 from gateway.consumers import subscriptions
 from gateway.domain import Client, Fingerprints
 from gateway.settings import Settings
+from gateway.use_cases.codes import Codes, NewDossiers
 from gateway.use_cases.credentials import Credentials, Registration, register
 from gateway.use_cases.dossiers import Dossiers
+from gateway.use_cases.downloads import Downloads
 from gateway.use_cases.intake import Intake
 from gateway.use_cases.reference import Reference
 from gateway.use_cases.tokens import SigningKey, Tokens
@@ -45,7 +48,10 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
             await credentials.prepare()
             reference = Reference(core.database)
             await reference.refresh()
+            intake = Intake(core.outbox, _fingerprints(settings))
+            codes = Codes(core.database)
             waiting = Waiting(core.database)
+            blobs = Blobs(settings.blobs_url)
             gateway = Gateway(
                 database=core.database,
                 keys=core.keys,
@@ -54,16 +60,20 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
                 ),
                 credentials=credentials,
                 reference=reference,
-                intake=Intake(core.outbox, _fingerprints(settings)),
+                intake=intake,
+                codes=codes,
+                new_dossiers=NewDossiers(intake, codes, core.database),
                 waiting=waiting,
-                uploads=Uploads(Blobs(settings.blobs_url), core.database),
+                uploads=Uploads(blobs, core.database),
+                downloads=Downloads(blobs, core.database, links_of(settings)),
                 dossiers=Dossiers(behind(settings.dossier_url), core.database),
                 catalog=behind(settings.catalog_url),
                 signatures=behind(settings.signature_url),
+                portal=behind(settings.portal_sync_url) if settings.portal_sync_url else None,
             )
             yield Parts(
                 subscriptions=subscriptions(waiting),
-                workers=(reference.run, waiting.run),
+                workers=(reference.run, waiting.run, blobs.run),
                 state={"gateway": gateway},
                 checks={"catalogue": reference.ready},
             )
@@ -73,7 +83,11 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
         settings,
         assemble,
         routers=ROUTERS,
-        body_limits={"/v1/files": LARGEST_FILE, "/oauth/": _LARGEST_FORM},
+        body_limits={
+            "/v1/files": LARGEST_FILE,
+            "/exchange/v1/upload": LARGEST_FILE,
+            "/oauth/": _LARGEST_FORM,
+        },
         shared=replace(shared, token_keys=key.token_keys()),
     )
     document.describe(app)

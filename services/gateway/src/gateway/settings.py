@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from common.contracts.codes import AgencyCode
-from common.settings import BlobSettings, ServiceSettings, service_config
+from common.settings import BlobSettings, LinkSettings, ServiceSettings, service_config
 from gateway.domain import CLIENT_ID_PATTERN
 from gateway.use_cases.tokens import SigningKey
 
@@ -38,7 +38,7 @@ class ClientSeed(BaseModel):
 _SEEDS = TypeAdapter(tuple[ClientSeed, ...])
 
 
-class Settings(ServiceSettings, BlobSettings):
+class Settings(ServiceSettings, BlobSettings, LinkSettings):
     """Environment prefix ``GATEWAY_``."""
 
     model_config = service_config("GATEWAY_")
@@ -46,6 +46,8 @@ class Settings(ServiceSettings, BlobSettings):
     dossier_url: str
     catalog_url: str
     signature_url: str
+    portal_sync_url: str | None = None
+    """national-portal-sync, for questions; without it they are not to be had."""
     signing_key: SecretStr
     """EC P-256 private key (PEM) that signs access tokens."""
     clients: SecretStr = SecretStr("[]")

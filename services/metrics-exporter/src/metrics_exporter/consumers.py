@@ -2,12 +2,20 @@
 
 from collections.abc import Sequence
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from common.delivery import Deliverer
 from common.envelope import Received
+from common.erasure import erase_deliveries, erasures
 from common.inbox import Subscription
 from common.outbox import Unit
-from metrics_exporter.clients import Wire
+from metrics_exporter.clients import Emc, Wire
 from metrics_exporter.use_cases import keep_measurements, queue_records
+
+
+async def _erase(connection: AsyncConnection, dossiers: Sequence[str]) -> None:
+    """Records that still wait carry a pseudonym, which is personal data, too; counts carry none."""
+    await erase_deliveries(connection, Emc.name, dossiers)
 
 
 def subscriptions(wire: Wire, records: Deliverer, usage: Deliverer) -> tuple[Subscription, ...]:
@@ -29,4 +37,5 @@ def subscriptions(wire: Wire, records: Deliverer, usage: Deliverer) -> tuple[Sub
     return (
         Subscription("dossiers", ("dossier.#",), dossiers),
         Subscription("usage", ("usage.measured.v1",), measurements),
+        erasures(_erase),
     )

@@ -7,6 +7,7 @@ from functools import partial
 from fastapi import FastAPI
 
 from common.delivery import Breaker, Deliverer
+from common.exchanges import Exchanges
 from common.http import http_client
 from common.service import Core, Parts, Shared, create_service
 from metrics_exporter import store
@@ -23,20 +24,24 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
     @asynccontextmanager
     async def assemble(core: Core) -> AsyncIterator[Parts]:
         seconds = settings.call_seconds
-        async with http_client(timeout=seconds, connections=settings.parallel) as http:
+        async with (
+            http_client(timeout=seconds, connections=settings.parallel) as http,
+            Exchanges("monitoring", core.outbox, seconds=settings.usage_seconds) as exchanges,
+        ):
             gaps = Gaps(core.telemetry.registry)
             emc = Emc(http, settings.emc_url, settings.parallel, seconds, store.note_records)
             tracker = Tracker(http, settings.tracker_url, seconds, gaps.note)
-            records, usage = (
-                Deliverer(core.database, partner, core.telemetry, Breaker())
-                for partner in (emc, tracker)
+            records = Deliverer(
+                core.database, emc, core.telemetry, Breaker(), settled=exchanges.settled
             )
+            usage = Deliverer(core.database, tracker, core.telemetry, Breaker())
             wire = Wire(settings.site_id, Pseudonyms(settings.pseudonym_key))
             yield Parts(
                 subscriptions=subscriptions(wire, records, usage),
                 workers=(
                     records.run,
                     usage.run,
+                    exchanges.run,
                     partial(forget_old, core.database, settings.keep_days),
                 ),
             )

@@ -7,7 +7,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from common.contracts.dossier import DossierFact
+from common.contracts.dossier import DossierFact, DossierImported
 from common.contracts.usage import UsageMeasured
 from common.database import Database
 from common.delivery import Claimed, Item, Outcome, Result, queue
@@ -23,7 +23,10 @@ log = structlog.get_logger()
 
 
 async def queue_records(unit: Unit, events: Sequence[Received], wire: Wire) -> None:
-    """One record for each fact about a dossier, in the order of the facts."""
+    """One record for each fact about a dossier, in the order of the facts.
+
+    Old dossiers that were imported count only where that is wished.
+    """
     items = [
         Item(
             agency=event.event.dossier.agency,
@@ -35,6 +38,7 @@ async def queue_records(unit: Unit, events: Sequence[Received], wire: Wire) -> N
         )
         for event in events
         if isinstance(event.event, DossierFact)
+        and (not isinstance(event.event, DossierImported) or event.event.measure)
     ]
     await queue(unit.connection, Emc.name, items)
 

@@ -1,14 +1,20 @@
 """What facts about dossiers lead to: a snapshot and a step on their way to the portal."""
 
 from collections.abc import Callable, Sequence
+from datetime import date
 
-from common.contracts.dossier import DossierFact
+from common.contracts.dossier import DossierFact, DossierImported
 from common.delivery import Item, queue
 from common.envelope import Received
+from common.erasure import erasures
 from common.inbox import Subscription
 from common.outbox import Unit
 from common.telemetry import traceparent_after
-from national_portal_sync.domain import DOSSIER, PARTNER, STEP, step_key, version_of
+from national_portal_sync.clients.items import VIETNAM
+from national_portal_sync.domain.keys import DOSSIER, PARTNER, STEP, step_key, version_of
+from national_portal_sync.domain.reconciliation import day_of
+from national_portal_sync.store.erasure import erase
+from national_portal_sync.store.reconciliation import note_days
 
 
 def items_of(event: Received) -> list[Item]:
@@ -16,11 +22,16 @@ def items_of(event: Received) -> list[Item]:
 
     The portal wants the name of an official with every step, and none is made up: a step without
     one stays with us. Bodies keep the contract's form, personal fields sealed; they are opened
-    and put into the portal's form when the call is built.
+    and put into the portal's form when the call is built. An old dossier that was imported is
+    told only where that is wished, and goes behind.
     """
     fact = event.event
     if not isinstance(fact, DossierFact) or event.stream is None or event.sequence is None:
         return []
+    imported = isinstance(fact, DossierImported)
+    if isinstance(fact, DossierImported) and not fact.tell_portal:
+        return []
+    lane = "bulk" if imported else fact.lane
     dossier, step = fact.dossier, fact.step
     version = version_of(event.stream, event.sequence)
     trace = traceparent_after(event)
@@ -32,6 +43,7 @@ def items_of(event: Received) -> list[Item]:
         body=dossier.__pydantic_serializer__.to_json(dossier, exclude_defaults=True),
         version=version,
         traceparent=trace,
+        lane=lane,
         waits=False,
     )
     if step.official is None or not step.official.name.strip():
@@ -44,8 +56,20 @@ def items_of(event: Received) -> list[Item]:
         body=step.__pydantic_serializer__.to_json(step, exclude_defaults=True),
         version=version,
         traceparent=trace,
+        lane=lane,
     )
     return [snapshot, line]
+
+
+def days_of(events: Sequence[Received]) -> dict[str, tuple[str, date]]:
+    """Under which agency and day dossiers are reconciled, by their codes; the last fact counts."""
+    days = {}
+    for event in events:
+        if isinstance(event.event, DossierFact) and items_of(event):
+            state = event.event.dossier
+            day = day_of(state.submitted_at, state.received_at, VIETNAM)
+            days[state.code] = state.agency, day
+    return days
 
 
 def subscriptions(wake: Callable[[], None]) -> list[Subscription]:
@@ -58,6 +82,7 @@ def subscriptions(wake: Callable[[], None]) -> list[Subscription]:
     async def tell_the_portal(unit: Unit, events: Sequence[Received]) -> None:
         items = [item for event in events for item in items_of(event)]
         await queue(unit.connection, PARTNER, items)
+        await note_days(unit.connection, days_of(events))
         wake()
 
-    return [Subscription("dossiers", ("dossier.#",), tell_the_portal)]
+    return [Subscription("dossiers", ("dossier.#",), tell_the_portal), erasures(erase)]

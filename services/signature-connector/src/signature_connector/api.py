@@ -15,11 +15,11 @@ from common.contracts.codes import AgencyCode
 from common.errors import Forbidden
 from common.service import CoreOf
 from common.telemetry import current_traceparent
-from signature_connector import store
 from signature_connector.domain import requests
 from signature_connector.domain.evidence import first_break
 from signature_connector.domain.requests import State
 from signature_connector.errors import KeyMissing, UnknownFile, UnknownRequest
+from signature_connector.store import requests as store
 from signature_connector.use_cases.requests import take_in
 
 router = APIRouter(prefix="/v1/signing-requests", tags=["signing"])

@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 
 from common.contracts.dossier import SigningRequested
 from common.envelope import Received
+from common.erasure import erasures
 from common.inbox import Subscription
 from common.outbox import Unit
 from common.sealing import KeyRing
 from common.telemetry import traceparent_after
+from signature_connector.store.erasure import erase
 from signature_connector.use_cases.requests import take_in, wish_of
 
 
@@ -27,4 +29,7 @@ def subscriptions(keys: KeyRing, wake: Callable[[], None]) -> tuple[Subscription
         await take_in(unit, keys, wishes)
         wake()
 
-    return (Subscription("requests", (SigningRequested.TYPE,), requested),)
+    return (
+        Subscription("requests", (SigningRequested.TYPE,), requested),
+        erasures(erase),
+    )

@@ -7,12 +7,14 @@ from datetime import timedelta
 from fastapi import FastAPI
 
 from common.blobs import Blobs
+from common.exchanges import Exchanges
 from common.http import http_client
 from common.service import Core, Parts, Shared, create_service
 from signature_connector.api import router
 from signature_connector.clients import EsignGateway
 from signature_connector.consumers import subscriptions
 from signature_connector.settings import Settings
+from signature_connector.store.erasure import SEAL_PLACES
 from signature_connector.use_cases.book import Book
 from signature_connector.use_cases.signers import Signers
 from signature_connector.use_cases.steps import Steps
@@ -32,9 +34,10 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
             seconds=settings.verification_seconds,
             memory=settings.verification_memory,
         )
-        async with http_client(
-            base_url=settings.esign_url, connections=settings.parallel + 1
-        ) as http:
+        async with (
+            http_client(base_url=settings.esign_url, connections=settings.parallel + 1) as http,
+            Exchanges("signing-gateway", core.outbox, seconds=settings.usage_seconds) as exchanges,
+        ):
             gateway = EsignGateway(
                 http,
                 token=settings.esign_token,
@@ -57,12 +60,13 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
                 parallel=settings.parallel,
                 lease=settings.lease_seconds,
                 drain=settings.shutdown_seconds,
+                exchanges=exchanges,
             )
             try:
                 yield Parts(
                     subscriptions=subscriptions(core.keys, signers.wake),
-                    workers=[signers.run],
-                    state={"blobs": blobs, "wake": signers.wake},
+                    workers=[signers.run, exchanges.run],
+                    state={"blobs": blobs, "wake": signers.wake, "seal_places": SEAL_PLACES},
                 )
             finally:
                 await examiner.close()

@@ -13,8 +13,19 @@ class Field(Data):
     name: str
 
 
+class ProcessingTime(Data):
+    """How long processing may take. Working days and calendar days are different things."""
+
+    quantity: float
+    unit: Literal["hour", "day", "working-day", "month"]
+
+
 class ProcedurePublished(Event):
-    """A procedure (thủ tục hành chính) as it now stands in the catalogue."""
+    """A version of a procedure (thủ tục hành chính) as it stands in the catalogue.
+
+    A dossier is judged by the version that was valid on the day it was handed in. Telling a
+    version again with another ``valid_to`` closes it.
+    """
 
     TYPE: ClassVar[str] = "catalog.procedure-published.v1"
     PRODUCER: ClassVar[str] = "catalog"
@@ -27,8 +38,14 @@ class ProcedurePublished(Event):
     service_level: Literal["full", "partial"] | None = None
     """Toàn trình or một phần (NĐ 42/2022 Điều 11); null where no source says."""
     has_fee: bool | None = None
+    time: ProcessingTime | None = None
+    """The longest time of any channel; null where the source has none or leaves it open."""
     active: bool = True
     version: int
+    valid_from: date | None = None
+    """First day; null for a version that has been valid as long as the catalogue knows of it."""
+    valid_to: date | None = None
+    """Last day; null while it is the current one."""
 
 
 class EditionPublished(Event):
@@ -58,6 +75,8 @@ class AgencyPublished(Event):
     legacy_code: str | None
     name: str
     active: bool
+    valid_from: date | None = None
     valid_to: date | None = None
     successor: str | None = None
+    parent: str | None = None
     version: int

@@ -11,12 +11,19 @@ from pydantic import Field
 
 from common.contracts.base import Data
 from common.contracts.catalog import Field as ProcedureField
+from common.contracts.catalog import ProcessingTime
 
 Channel = Literal["1", "2", "3"]
 """1 in person, 2 online, 3 by post (code list KenhThucHien)."""
 
 ApplicantKind = Literal["1", "2", "3", "4"]
 """1 citizen, 2 enterprise, 3 state agency, 4 other organisation (LoaiDoiTuong)."""
+
+Satisfaction = Literal["satisfied", "neutral", "dissatisfied"]
+""""Not measured" is none of these: it is the absence of a rating."""
+
+Lane = Literal["live", "bulk"]
+"""Bulk goes behind, so that a mass of old dossiers holds up nobody who waits."""
 
 
 class Official(Data):
@@ -35,7 +42,24 @@ class Document(Data):
     component: str | None = None
     """Code of the required paper (MaThanhPhanHoSo)."""
     url: str | None = None
+    """Where the source system keeps it; ``file`` goes before it."""
+    file: str | None = None
+    """SHA-256 of its content in the file store."""
     digitised: bool | None = None
+    reused: Literal["0", "1", "2"] | None = None
+    """DuocTaiSuDung, as the source system has it."""
+    from_data_store: bool | None = None
+    """Taken from the national data store (DuocLayTuKhoDMQG)."""
+    replaced_by: str | None = None
+    """Code of the result that stands in for it (MaKetQuaThayThe)."""
+
+
+class OtherPaper(Data):
+    """A paper that is only counted (DanhSachTepDinhKemKhac)."""
+
+    name: str
+    quantity: int
+    kind: int | None = None
 
 
 class Fee(Data):
@@ -45,6 +69,8 @@ class Fee(Data):
     name: str
     amount: int
     kind: str | None = None
+    method: str | None = None
+    """How it is collected (HinhThucThu), as the source system has it."""
 
 
 class SigningWish(Data):
@@ -63,24 +89,34 @@ class Result(Data):
     name: str
     file: str | None = None
     component: str | None = None
+    code: str | None = None
+    """Code of the result paper (MaGiayToKetQua), where the source system has one."""
     signing: SigningWish | None = None
 
 
 class ProcedureSummary(Data):
-    """The procedure as the gateway knew it when the dossier came in."""
+    """The procedure as it was on the day the dossier was handed in."""
 
     code: str
     name: str
     field: ProcedureField
+    version: int | None = None
+    """Of the catalogue's entry; null where the catalogue knew of none for that day."""
+    time: ProcessingTime | None = None
+    service_level: Literal["full", "partial"] | None = None
+    has_fee: bool | None = None
 
 
 class Step(Data):
-    """What every command says of itself: when it happened and who handled it."""
+    """What every command says of itself: when it happened, who handled it, over which channel."""
 
     at: datetime
     official: Official | None = None
     note: str | None = None
     """Content of the step (NoiDungXuLy)."""
+    channel: Channel | None = None
+    """Over which channel this step was taken: a dossier begun on one goes on over another
+    (NĐ 42/2022 Điều 15.1.c)."""
 
 
 class Submit(Step):
@@ -88,7 +124,7 @@ class Submit(Step):
 
     kind: Literal["submit"] = "submit"
     procedure: ProcedureSummary
-    channel: Channel
+    channel: Channel  # of the dossier: the one it began on
     applicant_kind: ApplicantKind
     sealed: str
     summary: str
@@ -96,6 +132,16 @@ class Submit(Step):
     documents: tuple[Document, ...] = ()
     fees: tuple[Fee, ...] = ()
     return_method: Literal["0", "1"] | None = None
+    other_papers: tuple[OtherPaper, ...] = ()
+    vneid_verified: bool | None = None
+    """The applicant's account was verified with VNeID (TaiKhoanDuocXacThucVoiVNeID)."""
+    online_payment: str | None = None
+    """DuocThanhToanTrucTuyen, as the source system has it (no official list was found)."""
+    filed_at: str | None = None
+    """NoiNopHoSo, as the source system has it (no official list was found)."""
+    databases: tuple[str, ...] = ()
+    """Databases that were asked for this dossier (MaCSDL), as the source system has them."""
+    remark: str | None = None
 
 
 class Receive(Step):
@@ -126,6 +172,8 @@ class RequestSupplement(Step):
 
     kind: Literal["request-supplement"] = "request-supplement"
     content: str
+    papers: tuple[OtherPaper, ...] = ()
+    fees: tuple[Fee, ...] = ()
 
 
 class GiveSupplement(Step):
@@ -177,6 +225,33 @@ class Return(Step):
     kind: Literal["return"] = "return"
 
 
+class Extend(Step):
+    """The agency puts the due date off and says why."""
+
+    kind: Literal["extend"] = "extend"
+    due_at: datetime
+    reason: str
+
+
+class Transfer(Step):
+    """The dossier passes to another agency, such as the successor of a merged province."""
+
+    kind: Literal["transfer"] = "transfer"
+    agency: str
+    """The agency it passes to (new form of the code)."""
+    reason: str
+    legal_basis: str | None = None
+
+
+class Rate(Step):
+    """The applicant says how satisfied they are; also after the dossier has ended."""
+
+    kind: Literal["rate"] = "rate"
+    satisfaction: Satisfaction
+    source: str
+    """Where the answer was collected: a survey, a kiosk, the national portal …"""
+
+
 Command = Annotated[
     Submit
     | Receive
@@ -189,6 +264,9 @@ Command = Annotated[
     | Pause
     | Withdraw
     | Complete
-    | Return,
+    | Return
+    | Extend
+    | Transfer
+    | Rate,
     Field(discriminator="kind"),
 ]

@@ -14,8 +14,11 @@ from common.contracts.commands import (
     Channel,
     Document,
     Fee,
+    Lane,
     Official,
+    OtherPaper,
     ProcedureSummary,
+    Satisfaction,
     SigningWish,
 )
 
@@ -32,7 +35,11 @@ class Supplement(Data):
     content: str
     requested_at: datetime
     requested_by: str | None = None
+    papers: tuple[OtherPaper, ...] = ()
+    fees: tuple[Fee, ...] = ()
     given_at: datetime | None = None
+    received_by: str | None = None
+    received_note: str | None = None
     documents: tuple[Document, ...] = ()
     due_before: datetime | None = None
     due_after: datetime | None = None
@@ -44,14 +51,25 @@ class ResultPaper(Data):
     id: str
     name: str
     component: str | None = None
+    code: str | None = None
     file: str | None = None
     """SHA-256 of the content; of the signed content once ``signing`` is ``signed``."""
     signing: Literal["none", "asked", "signed", "failed", "held"] = "none"
 
 
+class Rating(Data):
+    """How satisfied the applicant was; a dossier without one is "not measured"."""
+
+    satisfaction: Satisfaction
+    source: str
+    at: datetime
+
+
 class DossierState(Data):
     """A dossier (hồ sơ) as it stood after a fact."""
 
+    id: UUID | None = None
+    """Its internal name, from intake on: the id of the submission that began it."""
     code: str
     agency: str
     procedure: ProcedureSummary
@@ -75,6 +93,21 @@ class DossierState(Data):
     fees: tuple[Fee, ...] = ()
     supplements: tuple[Supplement, ...] = ()
     results: tuple[ResultPaper, ...] = ()
+    other_papers: tuple[OtherPaper, ...] = ()
+    vneid_verified: bool | None = None
+    online_payment: str | None = None
+    filed_at: str | None = None
+    databases: tuple[str, ...] = ()
+    remark: str | None = None
+    due_computed: bool = False
+    """The due date follows from the procedure's time; nobody gave it."""
+    extensions: int = 0
+    """How often the due date was put off."""
+    former_agencies: tuple[str, ...] = ()
+    """Agencies it was transferred from, the first one first."""
+    rating: Rating | None = None
+    historic: bool = False
+    """It entered as an old dossier; set back by the first step that is taken here."""
 
 
 class StepTaken(Data):
@@ -88,6 +121,10 @@ class StepTaken(Data):
     note: str | None = None
     started_at: datetime | None = None
     due_at: datetime | None = None
+    channel: Channel | None = None
+    """Over which channel it was taken; null where the source does not say."""
+    agency: str | None = None
+    """The agency that had the dossier when the step was taken."""
     flagged: str | None = None
     """Why the step is unusual though well-formed; null for a usual one."""
 
@@ -99,6 +136,7 @@ class DossierFact(Event):
 
     dossier: DossierState
     step: StepTaken
+    lane: Lane = "live"
 
 
 class DossierSubmitted(DossierFact):
@@ -183,6 +221,79 @@ class DossierReturned(DossierFact):
     """The result was handed over (status 10)."""
 
     TYPE: ClassVar[str] = "dossier.returned.v1"
+
+
+class DeadlineExtended(DossierFact):
+    """The due date was put off."""
+
+    TYPE: ClassVar[str] = "dossier.deadline-extended.v1"
+
+
+class DossierTransferred(DossierFact):
+    """The dossier passed to another agency (the one of the state)."""
+
+    TYPE: ClassVar[str] = "dossier.transferred.v1"
+
+    from_agency: str
+
+
+class DossierRated(DossierFact):
+    """The applicant said how satisfied they are."""
+
+    TYPE: ClassVar[str] = "dossier.rated.v1"
+
+
+class DossierImported(DossierFact):
+    """An old dossier entered with its history; ``step`` is the last of it.
+
+    Readers that call outside systems or measure leave it alone unless it says that they should.
+    """
+
+    TYPE: ClassVar[str] = "dossier.imported.v1"
+
+    tell_portal: bool = False
+    measure: bool = False
+
+
+class DeadlineNotice(Event):
+    """What the notices about a due date have in common. Told once for each due date."""
+
+    PRODUCER: ClassVar[str] = "dossier"
+    ORDERED: ClassVar[bool] = False
+
+    dossier_code: str
+    agency: str
+    procedure_code: str
+    status: Status
+    due_at: datetime
+    at: datetime
+    """When the notice fell due, which may be before it was told."""
+
+
+class DeadlineApproaching(DeadlineNotice):
+    """A dossier is not finished and its due date is near."""
+
+    TYPE: ClassVar[str] = "dossier.deadline-approaching.v1"
+
+
+class DossierOverdue(DeadlineNotice):
+    """A dossier is not finished and its due date has passed."""
+
+    TYPE: ClassVar[str] = "dossier.overdue.v1"
+
+
+class DossierAnonymised(Event):
+    """The personal data of a dossier was erased by policy: every service erases its copies."""
+
+    TYPE: ClassVar[str] = "dossier.anonymised.v1"
+    PRODUCER: ClassVar[str] = "dossier"
+    ORDERED: ClassVar[bool] = False
+
+    dossier_code: str
+    agency: str
+    at: datetime
+    policy: str
+    """Name and version of the retention policy that asked for it."""
 
 
 class SigningRequested(Event):

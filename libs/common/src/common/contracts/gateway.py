@@ -5,7 +5,7 @@ from typing import ClassVar
 from uuid import UUID
 
 from common.contracts.base import Event
-from common.contracts.commands import Command
+from common.contracts.commands import Command, Lane
 
 
 class SubmissionReceived(Event):
@@ -20,3 +20,4 @@ class SubmissionReceived(Event):
     dossier_code: str
     received_at: datetime
     command: Command
+    lane: Lane = "live"

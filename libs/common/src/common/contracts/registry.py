@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from common.contracts import catalog, dossier, gateway, signature, usage
+from common.contracts import catalog, dossier, exchange, gateway, portal, signature, usage
 from common.contracts.base import Event
 
-_MODULES = (catalog, dossier, gateway, signature, usage)
+_MODULES = (catalog, dossier, exchange, gateway, portal, signature, usage)
 
 
 def _declared() -> dict[str, type[Event]]:

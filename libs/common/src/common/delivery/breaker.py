@@ -37,6 +37,10 @@ class Breaker:
             pause = min(self.pause_seconds * 2 ** min(times, 8), self.longest_seconds)
             self.hold(pause * random.uniform(0.5, 1))
 
+    def reset(self) -> None:
+        """Somebody knows that it works again: begin anew."""
+        self._failures, self._closed_until = 0, 0.0
+
     def hold(self, seconds: float) -> None:
         """Do as the partner asks: no calls for a while."""
         until = time.monotonic() + min(seconds, LONGEST_PAUSE_SECONDS)

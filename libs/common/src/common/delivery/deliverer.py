@@ -2,16 +2,20 @@
 
 import asyncio
 import random
+import time
+from bisect import insort
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import structlog
 
 from common.database import Database, database_is_away
 from common.delivery import rows
 from common.delivery.breaker import LONGEST_PAUSE_SECONDS, Breaker
-from common.delivery.partner import Ability, Claimed, Outcome, Partner, Prepare, Result
+from common.delivery.calls import Call, calls_of
+from common.delivery.claims import BULK_COST, Claims
+from common.delivery.line import Line, Lines, Rounds
+from common.delivery.partner import LANES, Ability, Claimed, Outcome, Partner, Prepare, Result
 from common.errors import describe
 from common.identifiers import new_id
 from common.telemetry import Telemetry
@@ -22,17 +26,20 @@ HEARTBEAT_SECONDS, LEASE_SECONDS = 2.0, 10.0
 GRACE_SECONDS = 10.0
 """How long calls under way may still take when the worker is told to end."""
 _FIRST_WAIT_SECONDS = 1.0
-_AGENCIES_AT_ONCE = 20
-_CLAIMS_A_SWEEP = 16
-"""Every so many claims what cannot go is put off also where enough else can."""
 _IDLE_LEAST, _IDLE_MOST = 0.05, 1.0
+_LOOK_SECONDS = 0.2
+"""With calls in hand, how often to look for what others have queued."""
 
 
 class Deliverer:
     """Delivers the items of one partner. Any number may run, in any number of processes.
 
     Args:
+        breaker: of the only line, where there are no ``lines``.
         prepare: called with every claim before its items are grouped.
+        settled: told of outcomes once they are written.
+        lines: over which line an agency's items go; a call never goes over two.
+        sizes: how many items of a kind a call takes, where fewer than the partner's ``batch``.
     """
 
     def __init__(
@@ -43,21 +50,31 @@ class Deliverer:
         breaker: Breaker,
         *,
         prepare: Prepare | None = None,
+        settled: Callable[[Sequence[tuple[Claimed, Outcome]]], None] | None = None,
+        lines: Lines | None = None,
+        sizes: Mapping[str, int] | None = None,
     ) -> None:
         self._database = database
         self._partner = partner
         self._telemetry = telemetry
-        self._breaker = breaker
-        self._prepare = prepare
+        only = Line(partner.name, partner.parallel, breaker)
+        self._line: Lines = lines or (lambda _: only)
+        self._sizes = sizes or {}
+        self._claims = Claims(partner, self._line, prepare)
+        self._settled = settled
         self._worker = new_id()
         self._slots = asyncio.Semaphore(partner.parallel)
         self._queued = asyncio.Event()
-        self._served: rows.Turn = ("", "")
-        self._claims = 0
-        self._digging = False
+        self._rounds = Rounds()
+        self._ready: list[tuple[int, int, Call]] = []
+        """Calls in hand by their round, and within a round as they came."""
+        self._entered = 0
+        self._news = False
+        self._look_at = 0.0
 
     def wake(self) -> None:
         """Something was queued by this process."""
+        self._news = True
         self._queued.set()
 
     async def run(self) -> None:
@@ -77,8 +94,15 @@ class Deliverer:
     async def once(self) -> int:
         """Claim, call and settle once; how many calls there were."""
         await self._sign_of_life()
-        calls = self._calls(await self._claim(self._partner.parallel))
-        await asyncio.gather(*(self._call(items, ask=ask) for ask, items in calls))
+        self._enter(await self._claim(self._partner.parallel))
+        calls, self._ready = [call for *_, call in self._ready], []
+        lines = {line: asyncio.Semaphore(line.most) for line in {call.line for call in calls}}
+
+        async def call(one: Call) -> None:
+            async with lines[one.line]:
+                await self._call(one)
+
+        await asyncio.gather(*map(call, calls))
         return len(calls)
 
     async def _stay_alive(self) -> None:
@@ -111,24 +135,23 @@ class Deliverer:
         running: set[asyncio.Task[None]] = set()
         try:
             while True:
-                if (wait := self._breaker.wait()) > 0:
-                    await asyncio.sleep(min(wait, 1.0))
-                    continue
                 for task in [task for task in running if task.done()]:
                     task.result()  # a fault ends this worker, so that its rows are taken over
                     running.remove(task)
-                free = (1 if self._breaker.open else self._partner.parallel) - len(running)
+                free = self._partner.parallel - len(running)
                 if free <= 0:
                     await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                     continue
                 self._queued.clear()
-                for ask, items in self._calls(await self._claimed(free)):
-                    task = asyncio.create_task(self._call(items, ask=ask))
-                    task.add_done_callback(lambda _: self.wake())
-                    running.add(task)
-                    free -= 1
+                if self._news or not self._ready or time.monotonic() >= self._look_at:
+                    self._news = False
+                    self._enter(await self._claimed(1 if self._ready else free))
+                    self._look_at = time.monotonic() + _LOOK_SECONDS
+                before = len(running)
+                await self._start(running)
+                if len(running) > before:
                     idle = _IDLE_LEAST
-                if free > 0 and not self._digging:
+                elif not self._claims.digging:
                     idle = await self._rest(idle)
         finally:
             if running:
@@ -136,17 +159,47 @@ class Deliverer:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
+            await self._give_back()
+
+    async def _start(self, running: set[asyncio.Task[None]]) -> None:
+        """Start calls in hand, those of the earliest round first, as far as their lines allow."""
+        for one in list(self._ready):
+            if len(running) >= self._partner.parallel:
+                return
+            entered, _, call = one
+            # What was meant for a line that is shut by now goes back at once.
+            if call.line.free <= 0 and not call.line.shut:
+                continue
+            self._ready.remove(one)
+            self._rounds.started(entered)
+            task = asyncio.create_task(self._call(call))
+            task.add_done_callback(lambda _: self._queued.set())
+            running.add(task)
+            await asyncio.sleep(0)  # it takes its place on the line
+
+    async def _give_back(self) -> None:
+        """What was claimed and never sent is nobody's."""
+        calls, self._ready = [call for *_, call in self._ready], []
+        for call in calls:
+            back = Outcome(Result.UNKNOWN if call.ask else Result.RETRY, pause=0.0)
+            try:
+                async with asyncio.timeout(_IDLE_MOST):
+                    await self._settle([(item, back) for item in call.items], call.ask)
+            except TimeoutError:  # the next worker finds out
+                return
 
     async def _rest(self, idle: float) -> float:
         """Wait for something to do; how long to wait the next time."""
+        waits = [call.line.wait() or idle for *_, call in self._ready]
+        waits += [idle, self._claims.soon() or idle]
         try:
-            async with asyncio.timeout(idle):
+            async with asyncio.timeout(max(min(waits), 0.001)):
                 await self._queued.wait()
         except TimeoutError:
             return min(idle * 2, _IDLE_MOST)
         return _IDLE_LEAST
 
-    async def _claimed(self, calls: int) -> list[Claimed]:
+    async def _claimed(self, calls: int) -> list[Call]:
         try:
             return await self._claim(calls)
         except Exception as error:
@@ -154,80 +207,42 @@ class Deliverer:
             await asyncio.sleep(_IDLE_MOST)
             return []
 
-    async def _claim(self, calls: int) -> list[Claimed]:
-        most = 1 if self._breaker.open else self._partner.batch * calls
-        name = self._partner.name
-        self._digging = False
+    async def _claim(self, calls: int) -> list[Call]:
+        in_hand = {turn for *_, call in self._ready for turn in call.turns}
         async with self._database.transaction() as connection:
-            turns = await rows.turns(connection, name, self._served, min(most, _AGENCIES_AT_ONCE))
-            if not turns:
-                return []
-            self._served = turns[-1]
-            share = max(1, most // len(turns))
-            found = await rows.claim(connection, name, self._worker, turns, share)
-            given = Counter(one.turn for one in found)
-            left = most - len(found)
-            more = [turn for turn in turns if given[turn] >= share][:left]
-            if more and left >= most // 2:
-                found += await rows.claim(connection, name, self._worker, more, left // len(more))
-            self._claims += 1
-            now_and_then = self._claims % _CLAIMS_A_SWEEP == 0
-            dry = [turn for turn in turns if now_and_then or not given[turn]]
-            put_off = await rows.defer(connection, name, dry) if dry else 0
-            self._digging = not found and put_off > 0
-            claimed, torn = self._in_order(found)
-            if torn:
-                await rows.release(connection, torn)
-            if claimed and self._prepare is not None:
-                await self._prepare(connection, claimed)
-        return claimed
+            claimed = await self._claims.take(connection, self._worker, calls, in_hand)
+        return calls_of(claimed, self._partner, self._line, self._sizes)
 
-    def _in_order(self, found: Iterable[rows.Found]) -> tuple[list[Claimed], list[Claimed]]:
-        """The claimed items in their order, and those that came without their forerunner."""
-        items: dict[int, Claimed] = {}
-        torn: list[Claimed] = []
-        for one in sorted(found, key=lambda one: one.item.id):
-            item = one.item
-            if one.forerunner is not None and one.forerunner not in items:
-                torn.append(item)
-                continue
-            if item.asking and self._partner.ability(item.kind) is Ability.NONE:
-                item = replace(item, maybe_doubled=True)
-            items[item.id] = item
-        return list(items.values()), torn
+    def _enter(self, calls: Iterable[Call]) -> None:
+        """Put calls where they belong among those in hand."""
+        for call in calls:
+            self._entered += 1
+            bulk = any(lane != LANES[0] for lane, _ in call.turns)
+            whose = (f"{lane} {agency}" for lane, agency in call.turns)
+            entered = self._rounds.enter(whose, BULK_COST if bulk else 1)
+            insort(self._ready, (entered, self._entered, call))
 
-    def _calls(self, items: Sequence[Claimed]) -> list[tuple[bool, list[Claimed]]]:
-        """What goes out together, and whether it is asked about; a subject is never torn apart."""
-        groups: dict[tuple[bool, Hashable], dict[str, list[Claimed]]] = {}
-        for item in items:
-            ask = item.asking and self._partner.ability(item.kind) is Ability.LOOK_UP
-            subjects = groups.setdefault((ask, self._partner.group(item)), {})
-            subjects.setdefault(item.subject, []).append(item)
-        calls: list[tuple[bool, list[Claimed]]] = []
-        for (ask, _), subjects in groups.items():
-            call: list[Claimed] = []
-            for of_subject in subjects.values():
-                if call and len(call) + len(of_subject) > self._partner.batch:
-                    calls.append((ask, call))
-                    call = []
-                call.extend(of_subject)
-            calls.append((ask, call))
-        return calls
-
-    async def _call(self, items: Sequence[Claimed], *, ask: bool) -> None:
+    async def _call(self, call: Call) -> None:
         """Call with what goes out together; a subject with more than a call takes needs several."""
-        async with self._slots:
-            stopped: set[str] = set()
-            for start in range(0, len(items), self._partner.batch):
-                await self._part(items[start : start + self._partner.batch], ask, stopped)
+        call.line.running += 1
+        try:
+            async with self._slots:
+                stopped: set[str] = set()
+                for start in range(0, len(call.items), call.size):
+                    items = call.items[start : start + call.size]
+                    await self._part(items, call.line, call.ask, stopped)
+        finally:
+            call.line.running -= 1
 
-    async def _part(self, items: Sequence[Claimed], ask: bool, stopped: set[str]) -> None:
+    async def _part(
+        self, items: Sequence[Claimed], line: Line, ask: bool, stopped: set[str]
+    ) -> None:
         """One call; where it is refused as a whole, its halves one after the other.
 
         Args:
             stopped: subjects of which an item did not get there: what follows goes back.
         """
-        if self._breaker.wait() > 0:
+        if line.shut:
             stopped.update(item.subject for item in items)
         if behind := [item for item in items if item.subject in stopped]:
             back = Outcome(Result.UNKNOWN if ask else Result.RETRY, pause=0.0)
@@ -235,7 +250,7 @@ class Deliverer:
             items = [item for item in items if item.subject not in stopped]
         if not items:
             return
-        outcomes = [*zip(items, await self._outcomes(items, ask), strict=True)]
+        outcomes = [*zip(items, await self._outcomes(items, line, ask), strict=True)]
         whole = [item for item, outcome in outcomes if outcome.result is Result.WHOLE]
         if len(whole) > 1:
             outcomes = [pair for pair in outcomes if pair[1].result is not Result.WHOLE]
@@ -245,10 +260,10 @@ class Deliverer:
         await self._settle(outcomes, ask)
         if len(whole) > 1:
             half = len(whole) // 2
-            await self._part(whole[:half], ask, stopped)
-            await self._part(whole[half:], ask, stopped)
+            await self._part(whole[:half], line, ask, stopped)
+            await self._part(whole[half:], line, ask, stopped)
 
-    async def _outcomes(self, items: Sequence[Claimed], ask: bool) -> Sequence[Outcome]:
+    async def _outcomes(self, items: Sequence[Claimed], line: Line, ask: bool) -> Sequence[Outcome]:
         partner = self._partner
         try:
             with self._telemetry.call(
@@ -261,9 +276,9 @@ class Deliverer:
         except Exception as error:
             log.error("adapter failed", partner=partner.name, error=describe(error))
             outcomes = [Outcome(Result.UNKNOWN, describe(error))] * len(items)
-        self._breaker.record(failed=any(outcome.partner_down for outcome in outcomes))
+        line.breaker.record(failed=any(outcome.partner_down for outcome in outcomes))
         if pause := max((outcome.pause or 0 for outcome in outcomes), default=0):
-            self._breaker.hold(pause)
+            line.breaker.hold(pause)
         return outcomes
 
     async def _settle(self, outcomes: Sequence[tuple[Claimed, Outcome]], ask: bool) -> None:
@@ -285,6 +300,8 @@ class Deliverer:
                 await asyncio.sleep(_IDLE_MOST)
         for result, count in Counter(outcome.result for _, outcome in outcomes).items():
             self._telemetry.called(self._partner.name, result.value, count)
+        if self._settled is not None:
+            self._settled(outcomes)
 
 
 def _settlement(

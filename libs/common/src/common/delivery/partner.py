@@ -7,6 +7,9 @@ from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+LANES = ("live", "bulk")
+"""Live goes first; bulk has a part of its own all the same."""
+
 
 class Ability(StrEnum):
     """What a partner can confirm about an item afterwards."""
@@ -27,6 +30,7 @@ class Item:
             version takes the place of the older one.
         waits: whether it goes out after everything queued before it for its subject. A snapshot
             need not: it would only grow old behind an item that is held.
+        lane: ``live``, or ``bulk``, which goes behind.
     """
 
     agency: str
@@ -59,6 +63,7 @@ class Claimed:
     """The version that was sent then."""
     maybe_doubled: bool
     """It was sent before, with an outcome that nobody can tell."""
+    lane: str = "live"
 
 
 class Result(StrEnum):

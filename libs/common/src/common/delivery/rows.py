@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from common.delivery.partner import Claimed, Item
+from common.delivery.partner import LANES, Claimed, Item
 
 _QUEUE = text(
     """
@@ -28,6 +28,7 @@ _QUEUE = text(
     ORDER BY place
     ON CONFLICT (partner, kind, key) DO UPDATE
         SET version = excluded.version, body = excluded.body, traceparent = excluded.traceparent,
+            agency = excluded.agency, lane = greatest(d.lane, excluded.lane),
             state = CASE d.state WHEN 'held' THEN 'due' ELSE d.state END,
             attempts = CASE d.state WHEN 'held' THEN 0 ELSE d.attempts END,
             next_at = CASE d.state WHEN 'held' THEN now() ELSE d.next_at END
@@ -36,11 +37,30 @@ _QUEUE = text(
 )
 
 
+# A subject's items share an agency and a lane: those of two turns could not keep their order.
+# ("live" is the greater of the two lanes.)
+_MOVE = text(
+    """
+    UPDATE delivery SET agency = moved.agency, lane = moved.lane
+    FROM (
+        SELECT d.id, given.agency, greatest(d.lane, given.lane) AS lane
+        FROM unnest(CAST(:subjects AS text[]), CAST(:agencies AS text[]), CAST(:lanes AS text[]))
+            AS given (subject, agency, lane)
+        JOIN delivery d ON d.partner = :partner AND d.subject = given.subject
+        WHERE d.agency <> given.agency OR d.lane < given.lane
+        ORDER BY d.subject, d.id FOR UPDATE OF d
+    ) AS moved
+    WHERE delivery.id = moved.id
+    """
+)
+
+
 async def queue(connection: AsyncConnection, partner: str, items: Sequence[Item]) -> None:
     """Queue items in the caller's transaction.
 
     An older version that still waits is replaced in its place. Of several items with one kind and
-    key only the last is taken, in the place of the first.
+    key only the last is taken, in the place of the first. What waits of a subject goes with the
+    agency that it has now, and on the live lane as soon as something of it does.
     """
     latest: dict[tuple[str, str], Item] = {}
     for item in items:
@@ -49,12 +69,24 @@ async def queue(connection: AsyncConnection, partner: str, items: Sequence[Item]
         return
     # Every transaction locks rows by subject: two that meet cannot block each other.
     rows = sorted(latest.values(), key=lambda item: item.subject)
+    agencies = {item.subject: item.agency for item in rows}
+    lanes = {item.subject: LANES[1] for item in rows}
+    lanes |= {item.subject: item.lane for item in rows if item.lane != LANES[1]}
+    await connection.execute(
+        _MOVE,
+        {
+            "partner": partner,
+            "subjects": list(agencies),
+            "agencies": list(agencies.values()),
+            "lanes": list(lanes.values()),
+        },
+    )
     await connection.execute(
         _QUEUE,
         {
             "partner": partner,
-            "lanes": [item.lane for item in rows],
-            "agencies": [item.agency for item in rows],
+            "lanes": [lanes[item.subject] for item in rows],
+            "agencies": [agencies[item.subject] for item in rows],
             "subjects": [item.subject for item in rows],
             "kinds": [item.kind for item in rows],
             "keys": [item.key for item in rows],
@@ -73,46 +105,55 @@ Turn = tuple[str, str]
 # claiming an agency's items one worker's business at a time; it ends with the transaction.
 _TURNS = text(
     """
-    WITH RECURSIVE walk (lane, agency, start) AS (
-        SELECT CAST(:lane AS text) COLLATE "C", CAST(:agency AS text) COLLATE "C", true
+    WITH RECURSIVE walk (agency, start) AS (
+        SELECT CAST(:agency AS text) COLLATE "C", true
         UNION ALL
-        SELECT next.lane, next.agency, false FROM walk CROSS JOIN LATERAL (
-            SELECT d.lane, d.agency FROM delivery d
-            WHERE d.partner = :partner AND d.state IN ('due', 'unknown')
-              AND (d.lane, d.agency) > (walk.lane, walk.agency)
-            ORDER BY d.lane, d.agency LIMIT 1) AS next
-        WHERE CAST(:last_lane AS text) IS NULL
-           OR (next.lane, next.agency) <= (CAST(:last_lane AS text), CAST(:last_agency AS text))
+        SELECT next.agency, false FROM walk CROSS JOIN LATERAL (
+            SELECT d.agency FROM delivery d
+            WHERE d.partner = :partner AND d.lane = :lane AND d.state IN ('due', 'unknown')
+              AND d.agency > walk.agency
+            ORDER BY d.agency LIMIT 1) AS next
+        WHERE CAST(:last AS text) IS NULL OR next.agency <= CAST(:last AS text)
     ), ready AS (
-        SELECT lane, agency FROM walk
-        WHERE NOT start AND EXISTS (
+        SELECT agency FROM walk
+        WHERE NOT start AND agency <> ALL (CAST(:shut AS text[])) AND EXISTS (
             SELECT FROM delivery d
-            WHERE d.partner = :partner AND d.lane = walk.lane AND d.agency = walk.agency
+            WHERE d.partner = :partner AND d.lane = :lane AND d.agency = walk.agency
               AND d.state IN ('due', 'unknown') AND d.next_at <= now())
         LIMIT :agencies
     )
-    SELECT lane, agency FROM ready
-    WHERE pg_try_advisory_xact_lock(hashtextextended(:partner || lane || ' ' || agency, 0))
+    SELECT agency FROM ready
+    WHERE pg_try_advisory_xact_lock(hashtextextended(:partner || :lane || ' ' || agency, 0))
     """
 )
 
 
 async def turns(
-    connection: AsyncConnection, partner: str, after: Turn, agencies: int
+    connection: AsyncConnection,
+    partner: str,
+    after: Turn,
+    agencies: int,
+    shut: Sequence[str] = (),
 ) -> list[Turn]:
-    """The next agencies with something to do, in a ring that goes on behind ``after``.
+    """The next agencies of a lane with something to do, in a ring that goes on behind ``after``.
 
     They are this transaction's alone until it ends; one that another worker has is left out.
+
+    Args:
+        agencies: how many at the most.
+        shut: agencies to pass over.
     """
-    keys = {"partner": partner, "lane": after[0], "agency": after[1], "agencies": agencies}
-    found = await connection.execute(_TURNS, {**keys, "last_lane": None, "last_agency": None})
-    ring = [(row.lane, row.agency) for row in found]
-    if len(ring) < agencies and after > ("", ""):
-        keys |= {"lane": "", "agency": "", "agencies": agencies - len(ring)}
+    lane, start = after
+    keys = {"partner": partner, "lane": lane, "shut": list(shut)}
+    found = await connection.execute(
+        _TURNS, {**keys, "agency": start, "last": None, "agencies": agencies}
+    )
+    ring = [(lane, agency) for agency in found.scalars()]
+    if len(ring) < agencies and start:
         found = await connection.execute(
-            _TURNS, {**keys, "last_lane": after[0], "last_agency": after[1]}
+            _TURNS, {**keys, "agency": "", "last": start, "agencies": agencies - len(ring)}
         )
-        ring += [(row.lane, row.agency) for row in found]
+        ring += [(lane, agency) for agency in found.scalars()]
     return ring
 
 
@@ -122,13 +163,14 @@ _CLAIM = text(
     """
     WITH ready AS (
         SELECT chosen.*
-        FROM unnest(CAST(:lanes AS text[]), CAST(:agencies AS text[])) AS turn (lane, agency)
+        FROM unnest(CAST(:lanes AS text[]), CAST(:agencies AS text[]), CAST(:shares AS integer[]))
+            AS turn (lane, agency, share)
         CROSS JOIN LATERAL (
             SELECT d.id, d.state, d.sent_version
             FROM (SELECT id, next_at FROM delivery
                   WHERE partner = :partner AND lane = turn.lane AND agency = turn.agency
                     AND state IN ('due', 'unknown') AND next_at <= now()
-                  ORDER BY next_at, id LIMIT :look) AS near
+                  ORDER BY next_at, id LIMIT 4 * turn.share + 100) AS near
             JOIN delivery d ON d.id = near.id
             WHERE d.state IN ('due', 'unknown') AND NOT (d.waits AND EXISTS (
                 SELECT FROM delivery before
@@ -136,7 +178,8 @@ _CLAIM = text(
                   AND before.id < d.id
                   AND (before.kind <> d.kind OR before.state <> d.state
                        OR before.next_at > d.next_at)))
-            ORDER BY near.next_at, near.id LIMIT :share FOR UPDATE OF d SKIP LOCKED) AS chosen
+            ORDER BY near.next_at, near.id LIMIT turn.share
+            FOR UPDATE OF d SKIP LOCKED) AS chosen
     )
     UPDATE delivery SET state = 'sending', worker = :worker, attempts = attempts + 1,
         sent_version = CASE ready.state WHEN 'unknown'
@@ -162,23 +205,26 @@ class Found:
 
 
 async def claim(
-    connection: AsyncConnection, partner: str, worker: UUID, of: Sequence[Turn], share: int
+    connection: AsyncConnection,
+    partner: str,
+    worker: UUID,
+    of: Sequence[Turn],
+    shares: Sequence[int],
 ) -> list[Found]:
-    """Claim up to ``share`` items of each agency whose turn it is."""
+    """Claim items of each agency whose turn it is, each no more than its share."""
     found = await connection.execute(
         _CLAIM,
         {
             "partner": partner,
             "lanes": [lane for lane, _ in of],
             "agencies": [agency for _, agency in of],
-            "look": 4 * share + 100,
-            "share": share,
+            "shares": list(shares),
             "worker": worker,
         },
     )
     return [
-        Found(Claimed(*columns), (lane, columns[1]), forerunner)
-        for *columns, lane, forerunner in found
+        Found(Claimed(*columns), (columns[-1], columns[1]), forerunner)
+        for *columns, forerunner in found
     ]
 
 

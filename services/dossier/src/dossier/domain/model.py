@@ -1,6 +1,7 @@
 """A dossier as the service keeps it, and what becomes of a step."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from common.contracts.base import Data
@@ -22,6 +23,13 @@ class Signing(Data):
     result: str
 
 
+class Erasure(Data):
+    """When personal data was erased, and by which version of which policy."""
+
+    at: datetime
+    policy: str
+
+
 class Dossier(Data):
     """A dossier with what only this service needs to know of it."""
 
@@ -33,6 +41,8 @@ class Dossier(Data):
     fee_open: bool = False
     """A fee was asked for and its payment has not been recorded."""
     signings: tuple[Signing, ...] = ()
+    erased: Erasure | None = None
+    """Its personal data is gone; nothing is done with it any more."""
 
     @property
     def code(self) -> str:

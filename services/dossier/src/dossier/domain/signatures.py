@@ -53,7 +53,14 @@ def record(before: Dossier, fact: SignatureFact) -> Taken | None:
     results = tuple(after if other.id == paper.id else other for other in before.state.results)
     state = before.state.model_copy(update={"results": results})
     number = before.steps + 1
-    step = StepTaken(number=number, kind=name, status=state.status, at=fact.at, note=note)
+    step = StepTaken(
+        number=number,
+        kind=name,
+        status=state.status,
+        at=fact.at,
+        note=note,
+        agency=state.agency,
+    )
     dossier = before.model_copy(update={"state": state, "steps": number})
     return Taken(dossier, step, kind(dossier=state, step=step))
 

@@ -1,59 +1,57 @@
 """What each command does to a dossier."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
-from uuid import UUID, uuid5
+from typing import Any
+from uuid import UUID
 
 from common.contracts.commands import (
     Command,
     Complete,
-    Document,
-    Fee,
-    GiveSupplement,
+    Extend,
+    Lane,
     Pause,
     Progress,
+    Rate,
     Receive,
-    RecordFee,
     Refuse,
-    RequestFee,
-    RequestSupplement,
-    Result,
     Return,
+    Satisfaction,
     Submit,
+    Transfer,
     Withdraw,
 )
 from common.contracts.dossier import (
+    DeadlineExtended,
     DossierCompleted,
     DossierFact,
     DossierPaused,
     DossierProgressed,
+    DossierRated,
     DossierReceived,
     DossierRefused,
     DossierReturned,
     DossierState,
     DossierSubmitted,
+    DossierTransferred,
     DossierWithdrawn,
     FeePaid,
     FeeRequested,
-    ResultPaper,
+    Rating,
     SigningRequested,
-    Status,
     StepTaken,
-    Supplement,
     SupplementGiven,
     SupplementRequested,
 )
 from common.errors import Problem
-from dossier.domain.model import Dossier, Refusal, Signing, Taken
-from dossier.domain.table import Kind, Table
-from dossier.errors import (
-    DossierClosed,
-    DossierExists,
-    InvalidResults,
-    StepNotPossible,
-    UnknownDossier,
-)
+from dossier.domain.deadlines import Deadlines
+from dossier.domain.fees import fee_recorded, fee_requested
+from dossier.domain.model import Dossier, Refusal, Taken
+from dossier.domain.moves import moved, stayed
+from dossier.domain.results import completed, faulty_results, signing_requests
+from dossier.domain.supplements import supplement_given, supplement_requested
+from dossier.domain.table import Kind, Table, Version
+from dossier.domain.transfers import faulty_transfer, transferred
+from dossier.errors import DossierClosed, DossierErased, DossierExists, UnknownDossier
 
 FACTS: Mapping[Kind, type[DossierFact]] = {
     "submit": DossierSubmitted,
@@ -68,44 +66,71 @@ FACTS: Mapping[Kind, type[DossierFact]] = {
     "withdraw": DossierWithdrawn,
     "complete": DossierCompleted,
     "return": DossierReturned,
+    "extend": DeadlineExtended,
+    "transfer": DossierTransferred,
+    "rate": DossierRated,
 }
 """The event of each command."""
 
-_SIGNINGS = UUID("5d5fd9c1-6a44-5d0e-9d8f-6f3c2ab1c6f4")
-
-Paper = TypeVar("Paper", Document, ResultPaper)
+_SATISFACTION: Mapping[Satisfaction, str] = {
+    "satisfied": "Hài lòng",
+    "neutral": "Bình thường",
+    "dissatisfied": "Không hài lòng",
+}
 
 
 def obey(
-    table: Table, before: Dossier | None, command: Command, *, code: str, agency: str
+    table: Table,
+    before: Dossier | None,
+    command: Command,
+    *,
+    code: str,
+    agency: str,
+    submission: UUID | None = None,
+    lane: Lane = "live",
+    deadlines: Deadlines | None = None,
 ) -> Taken | Refusal:
     """Take a step, or say why it cannot be taken.
 
     Args:
-        table: which steps are possible.
+        table: which steps are possible; the version of the step's day counts.
         before: the dossier, None where there is none of this code.
         command: what is asked.
         code: the dossier code.
         agency: whose dossier it becomes when it is submitted (new form of the code).
+        submission: what asks for it; the first one's id is the dossier's from then on.
+        lane: of the submission, and so of the event.
+        deadlines: what due dates follow from; without it there are only those that are given.
     """
-    refused = table.refusal(before, command.kind)
-    if refused is not None:
-        return Refusal(_problem(refused, table, before))
-    if isinstance(command, Complete) and before is not None:
-        problem = _faulty_results(before, command.results)
-        if problem is not None:
-            return Refusal(problem)
-    flag = table.flag(before, command.kind)
+    if before is not None and before.erased is not None and not isinstance(command, Submit):
+        return Refusal(
+            DossierErased(
+                "Hồ sơ đã được ẩn danh, không nhận thêm bước nào",
+                "The dossier was anonymised; no further step is taken",
+            )
+        )
+    version = table.at(command.at)
+    refused = version.refusal(before, command.kind)
+    problem = _problem(refused, version, before) if refused else _faulty(before, command)
+    if problem is not None:
+        return Refusal(problem)
+    flag = version.flag(before, command)
     asked: tuple[SigningRequested, ...] = ()
     if isinstance(command, Submit):
-        after = Dossier(state=_submitted(command, code, agency), steps=1)
+        after = Dossier(state=_submitted(command, code, agency, submission), steps=1)
+        taken_by = agency
     elif before is None:
         raise ValueError(f"the table lets {command.kind} begin a dossier")
     else:
+        if before.state.historic:  # its life goes on here
+            before = stayed(before, historic=False)
         changed = EFFECTS[command.kind](before, command)
+        if deadlines is not None:
+            changed = deadlines.settled(before, changed, command)
         after = changed.model_copy(update={"steps": before.steps + 1})
+        taken_by = before.state.agency
         if isinstance(command, Complete):
-            asked = _requests(after, command, after.signings[len(before.signings) :])
+            asked = signing_requests(after, command, after.signings[len(before.signings) :])
     said = vars(command)  # not every command has each of these
     step = StepTaken(
         number=after.steps,
@@ -113,16 +138,22 @@ def obey(
         status=after.state.status,
         at=command.at,
         official=command.official,
-        note=_note(said.get("reason") or said.get("content"), command.note),
+        note=_note(command),
         started_at=said.get("started_at"),
         due_at=said.get("due_at"),
+        channel=command.channel,
+        agency=taken_by,
         flagged=flag,
     )
-    return Taken(after, step, FACTS[command.kind](dossier=after.state, step=step), asked)
+    told: dict[str, Any] = {"dossier": after.state, "step": step, "lane": lane}
+    if isinstance(command, Transfer):
+        told["from_agency"] = taken_by
+    return Taken(after, step, FACTS[command.kind](**told), asked)
 
 
-def _submitted(command: Submit, code: str, agency: str) -> DossierState:
+def _submitted(command: Submit, code: str, agency: str, submission: UUID | None) -> DossierState:
     return DossierState(
+        id=submission,
         code=code,
         agency=agency,
         procedure=command.procedure,
@@ -136,13 +167,19 @@ def _submitted(command: Submit, code: str, agency: str) -> DossierState:
         return_method=command.return_method,
         documents=command.documents,
         fees=command.fees,
+        other_papers=command.other_papers,
+        vneid_verified=command.vneid_verified,
+        online_payment=command.online_payment,
+        filed_at=command.filed_at,
+        databases=command.databases,
+        remark=command.remark,
     )
 
 
 def _received(before: Dossier, command: Receive) -> Dossier:
     """The first reception counts; a later one may correct the due date."""
     state = before.state
-    return _moved(
+    return moved(
         before,
         "2",
         received_at=state.received_at or command.at,
@@ -153,185 +190,71 @@ def _received(before: Dossier, command: Receive) -> Dossier:
 
 
 def _refused(before: Dossier, command: Refuse) -> Dossier:
-    return _moved(before, "3", refused_at=command.at)
+    return moved(before, "3", refused_at=command.at)
 
 
 def _progressed(before: Dossier, _: Progress) -> Dossier:
-    return _moved(before, "4", finished_at=None)
+    return moved(before, "4", finished_at=None)
 
 
 def _withdrawn(before: Dossier, command: Withdraw) -> Dossier:
-    return _moved(before, "7", finished_at=command.at)
+    return moved(before, "7", finished_at=command.at)
 
 
 def _paused(before: Dossier, command: Pause) -> Dossier:
-    return _moved(before, "8", finished_at=command.at)
+    return moved(before, "8", finished_at=command.at)
 
 
 def _returned(before: Dossier, command: Return) -> Dossier:
-    return _moved(before, "10", returned_at=command.at)
+    return moved(before, "10", returned_at=command.at)
 
 
-def _fee_requested(before: Dossier, command: RequestFee) -> Dossier:
-    after = _interrupted(before, "6", fees=_fees(before.state.fees, command.fees))
-    return after.model_copy(update={"fee_open": True})
-
-
-def _moved(before: Dossier, status: Status, **fields: Any) -> Dossier:
-    """In another status, with nothing to go back to."""
-    state = before.state.model_copy(update={"status": status, **fields})
-    return before.model_copy(update={"state": state, "interrupted": ()})
-
-
-def _interrupted(before: Dossier, status: Status, **fields: Any) -> Dossier:
-    """Waiting for the applicant; what was done, or waited for, until now is gone back to."""
-    state = before.state.model_copy(update={"status": status, **fields})
-    below = (*before.interrupted, before.state.status)
-    return before.model_copy(
-        update={"state": state, "interrupted": tuple(one for one in below if one != status)}
+def _extended(before: Dossier, command: Extend) -> Dossier:
+    """Every extension counts, also one whose new date is flagged as no later one."""
+    return stayed(
+        before,
+        due_at=command.due_at,
+        due_computed=False,
+        extensions=before.state.extensions + 1,
     )
 
 
-def _supplement_requested(before: Dossier, command: RequestSupplement) -> Dossier:
-    state = before.state
-    asked = Supplement(
-        number=len(state.supplements) + 1,
-        content=command.content,
-        requested_at=command.at,
-        requested_by=command.official.name if command.official else None,
-        due_before=state.due_at,
-    )
-    after = _interrupted(before, "5", supplements=(*state.supplements, asked))
-    if after.interrupted[0] == "9":  # papers are still wanted: it was not finished after all
-        state = after.state.model_copy(update={"finished_at": None})
-        return after.model_copy(
-            update={"state": state, "interrupted": ("4", *after.interrupted[1:])}
-        )
-    return after
+def _rated(before: Dossier, command: Rate) -> Dossier:
+    """The last rating counts; those before stand in the history."""
+    rating = Rating(satisfaction=command.satisfaction, source=command.source, at=command.at)
+    return stayed(before, rating=rating)
 
 
-def _supplement_given(before: Dossier, command: GiveSupplement) -> Dossier:
-    """One answer closes every open request; the papers stand with the latest."""
-    state = before.state
-    due_at = command.due_at or state.due_at
-    if before.open_supplement is None:
-        documents = _merged(state.documents, command.documents)
-        state = state.model_copy(update={"documents": documents, "due_at": due_at})
-        return before.model_copy(update={"state": state})
-    given = {"given_at": command.at, "due_after": due_at}
-    supplements = [
-        supplement.model_copy(update=given) if supplement.given_at is None else supplement
-        for supplement in state.supplements
-    ]
-    supplements[-1] = supplements[-1].model_copy(update={"documents": command.documents})
-    state = state.model_copy(update={"supplements": tuple(supplements), "due_at": due_at})
-    return _answered(before.model_copy(update={"state": state}), "5")
-
-
-def _fee_recorded(before: Dossier, command: RecordFee) -> Dossier:
-    """A dossier of which any part was paid online counts as paid online."""
-    online = command.online or bool(before.state.paid_online)
-    state = before.state.model_copy(update={"paid_online": online})
-    return _answered(before.model_copy(update={"state": state, "fee_open": False}), "6")
-
-
-def _answered(dossier: Dossier, interruption: Status) -> Dossier:
-    """Without this interruption: back to what was under it, where it is the one that waits."""
-    left = [*dossier.interrupted, dossier.state.status]
-    if interruption not in left:
-        return dossier
-    left.remove(interruption)
-    state = dossier.state.model_copy(update={"status": left[-1]})
-    return dossier.model_copy(update={"state": state, "interrupted": tuple(left[:-1])})
-
-
-def _completed(before: Dossier, command: Complete) -> Dossier:
-    """The same step asks for signatures under the same request ids, however often it is taken."""
-    papers = tuple(
-        ResultPaper(
-            id=result.id,
-            name=result.name,
-            component=result.component,
-            file=result.file,
-            signing="asked" if result.signing else "none",
-        )
-        for result in command.results
-    )
-    results = _merged(before.state.results, papers)
-    after = _moved(before, "9", finished_at=command.at, results=results)
-    place = f"{before.code}/%s/{before.steps + 1}"
-    signings = tuple(
-        Signing(request_id=uuid5(_SIGNINGS, place % paper.id), result=paper.id)
-        for paper in papers
-        if paper.signing == "asked"
-    )
-    return after.model_copy(update={"signings": before.signings + signings})
-
-
-def _requests(
-    after: Dossier, command: Complete, signings: tuple[Signing, ...]
-) -> tuple[SigningRequested, ...]:
-    asked = [(one.file, one.signing, one.name) for one in command.results if one.signing]
-    return tuple(
-        SigningRequested(
-            request_id=signing.request_id,
-            dossier_code=after.code,
-            agency=after.state.agency,
-            document_id=signing.result,
-            document_name=name,
-            file=file,
-            signer=signer,
-        )
-        for signing, (file, signer, name) in zip(signings, asked, strict=True)
-    )
-
-
-def _faulty_results(before: Dossier, results: tuple[Result, ...]) -> Problem | None:
-    counted = Counter(result.id for result in results)
-    faults = []
-    for place, result in enumerate(results):
-        if counted[result.id] > 1:
-            faults.append((f"/results/{place}/id", "mã kết quả bị trùng", "is given twice"))
-        if result.signing is not None and result.file is None:
-            faults.append(
-                (f"/results/{place}/file", "thiếu tệp cần ký số", "the file to sign is missing")
-            )
-    if faults:
-        return InvalidResults(
-            "Danh sách kết quả mâu thuẫn hoặc thiếu tệp",
-            "The results contradict each other or lack a file",
-            errors=[{"pointer": p, "detail": vi, "detail_en": en} for p, vi, en in faults],
-        )
-    waiting = {paper.id for paper in before.state.results if paper.signing == "asked"}
-    if waiting.isdisjoint(counted):
-        return None
-    return StepNotPossible(
-        "Có kết quả đang chờ ký số nên chưa thể thay thế; hãy gửi lại khi việc ký kết thúc",
-        "A result waits for its signature and cannot be replaced until that has ended",
-    )
-
-
-def _merged(old: tuple[Paper, ...], new: tuple[Paper, ...]) -> tuple[Paper, ...]:
-    """A paper of a known id takes the place of the one before."""
-    given = {paper.id for paper in new}
-    return tuple(paper for paper in old if paper.id not in given) + new
-
-
-def _fees(old: tuple[Fee, ...], new: tuple[Fee, ...]) -> tuple[Fee, ...]:
-    """A fee asked for again (same code and name) takes the place of the one before."""
-    given = {(fee.code, fee.name) for fee in new}
-    return tuple(fee for fee in old if (fee.code, fee.name) not in given) + new
-
-
-def _note(said: str | None, note: str | None) -> str | None:
+def _note(command: Command) -> str | None:
     """What was done: what the command had to say, and what its sender added."""
-    return "\n".join(text for text in (said, note) if text) or None
+    said: list[str | None]
+    match command:
+        case Transfer(reason=reason, legal_basis=basis):
+            said = [reason, f"Căn cứ: {basis}" if basis else None]
+        case Rate(satisfaction=satisfaction, source=source):
+            said = [f"{_SATISFACTION[satisfaction]} (nguồn: {source})"]
+        case _:
+            fields = vars(command)
+            said = [fields.get("reason") or fields.get("content")]
+    return "\n".join(text for text in (*said, command.note) if text) or None
 
 
-def _problem(slug: str, table: Table, before: Dossier | None) -> Problem:
+def _faulty(before: Dossier | None, command: Command) -> Problem | None:
+    """What is wrong with the command itself, given a dossier that it is possible for."""
+    if before is None:
+        return None
+    match command:
+        case Complete(results=results):
+            return faulty_results(before, results)
+        case Transfer():
+            return faulty_transfer(before, command)
+    return None
+
+
+def _problem(slug: str, version: Version, before: Dossier | None) -> Problem:
     if before is None:
         return UnknownDossier("Chưa có hồ sơ với mã này", "There is no dossier of this code")
-    label = table.statuses[before.state.status]
+    label = version.statuses[before.state.status]
     if slug == DossierExists.slug:
         return DossierExists(
             f"Mã này đã thuộc về một hồ sơ ở trạng thái “{label.vi}”",
@@ -347,13 +270,16 @@ EFFECTS: Mapping[Kind, Callable[[Dossier, Any], Dossier]] = {
     "receive": _received,
     "refuse": _refused,
     "progress": _progressed,
-    "request-supplement": _supplement_requested,
-    "give-supplement": _supplement_given,
-    "request-fee": _fee_requested,
-    "record-fee": _fee_recorded,
+    "request-supplement": supplement_requested,
+    "give-supplement": supplement_given,
+    "request-fee": fee_requested,
+    "record-fee": fee_recorded,
     "pause": _paused,
     "withdraw": _withdrawn,
-    "complete": _completed,
+    "complete": completed,
     "return": _returned,
+    "extend": _extended,
+    "transfer": transferred,
+    "rate": _rated,
 }
 """What each command on a dossier that exists makes of it; the step number is set afterwards."""

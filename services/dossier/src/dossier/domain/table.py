@@ -1,15 +1,19 @@
 """Which steps are usual, unusual or impossible: versioned data, read once.
 
 No official table was found (``data/transitions.json`` says so). An unusual step of a system of
-record is recorded and flagged; only an impossible one is refused.
+record is recorded and flagged; only an impossible one is refused. Each file
+``data/transitions*.json`` holds a version; a step is judged by the one of its day.
 """
 
-from collections.abc import Callable, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, datetime, timedelta, timezone
 from importlib import resources
-from typing import Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, model_validator
 
+from common.contracts.commands import Command
 from common.contracts.dossier import Status
 from dossier.domain.model import Dossier
 
@@ -26,12 +30,16 @@ Kind = Literal[
     "withdraw",
     "complete",
     "return",
+    "extend",
+    "transfer",
+    "rate",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 STATUSES: tuple[Status, ...] = get_args(Status)
 PLACES = ("none", *STATUSES)
 REFUSALS = frozenset({"unknown-dossier", "dossier-exists", "dossier-closed"})
 
+_VIETNAM = timezone(timedelta(hours=7))
 _SHAPE = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -45,7 +53,7 @@ class Wording(BaseModel):
 
 
 class StatusLabel(Wording):
-    """A status; nothing follows a closed one."""
+    """A status; the work of a dossier in a closed one has ended."""
 
     closed: bool
 
@@ -60,22 +68,28 @@ class Guard(BaseModel):
     reason: str
 
 
-FACTS: Mapping[str, Callable[[Dossier], bool]] = {
-    "received": lambda d: d.state.received_at is not None,
-    "open-supplement": lambda d: d.open_supplement is not None,
-    "no-open-supplement": lambda d: d.open_supplement is None,
-    "no-fee-known": lambda d: not d.state.fees and not d.fee_open,
-    "open-fee": lambda d: d.fee_open,
-    "fee-paid": lambda d: d.state.paid_online is not None and not d.fee_open,
-    "unsigned-result": lambda d: any(
+FACTS: Mapping[str, Callable[[Dossier, Any], bool]] = {
+    "received": lambda d, _: d.state.received_at is not None,
+    "open-supplement": lambda d, _: d.open_supplement is not None,
+    "no-open-supplement": lambda d, _: d.open_supplement is None,
+    "no-fee-known": lambda d, _: (
+        not d.state.fees and not d.fee_open and not any(one.fees for one in d.state.supplements)
+    ),
+    "open-fee": lambda d, _: d.fee_open,
+    "fee-paid": lambda d, _: d.state.paid_online is not None and not d.fee_open,
+    "unsigned-result": lambda d, _: any(
         result.signing in ("asked", "held", "failed") for result in d.state.results
     ),
+    "no-due-date": lambda d, _: d.state.due_at is None,
+    "due-not-later": lambda d, step: d.state.due_at is not None and step.due_at <= d.state.due_at,
+    "was-there-before": lambda d, step: step.agency in d.state.former_agencies,
+    "rated": lambda d, _: d.state.rating is not None,
 }
-"""What a guard can ask of a dossier."""
+"""What a guard can ask of a dossier and the step that is to be taken."""
 
 
-class Table(BaseModel):
-    """The transition table.
+class Version(BaseModel):
+    """The transition table as it is from a day on.
 
     Raises:
         ValueError: a cell is missing, or a reason, refusal or fact is unknown.
@@ -84,6 +98,8 @@ class Table(BaseModel):
     model_config = _SHAPE
 
     version: str
+    effective_from: date | None
+    """First day in Vietnam; null for the version before all others."""
     source: str
     confidence: str
     statuses_source: str
@@ -95,7 +111,7 @@ class Table(BaseModel):
 
     _flags: dict[tuple[str, str], str | None] = PrivateAttr(default_factory=dict)
     _refusals: dict[tuple[str, str], str] = PrivateAttr(default_factory=dict)
-    _guards: dict[str, list[tuple[Callable[[Dossier], bool], str]]] = PrivateAttr(
+    _guards: dict[str, list[tuple[Callable[[Dossier, Any], bool], str]]] = PrivateAttr(
         default_factory=dict
     )
 
@@ -129,19 +145,52 @@ class Table(BaseModel):
         """The slug of the problem that makes a step impossible; None for a possible one."""
         return self._refusals.get((kind, dossier.state.status if dossier else "none"))
 
-    def flag(self, dossier: Dossier | None, kind: Kind) -> str | None:
+    def flag(self, dossier: Dossier | None, step: Command) -> str | None:
         """Why a possible step is unusual, as a key of ``reasons``; None for a usual one."""
         if dossier is None:
-            return self._flags[kind, "none"]
-        reason = self._flags[kind, dossier.state.status]
+            return self._flags[step.kind, "none"]
+        reason = self._flags[step.kind, dossier.state.status]
         if reason is None:
-            for holds, why in self._guards.get(kind, ()):
-                if holds(dossier):
+            for holds, why in self._guards.get(step.kind, ()):
+                if holds(dossier, step):
                     return why
         return reason
 
 
+class Table:
+    """The transition table in all its versions.
+
+    Args:
+        versions: one of them without a first day, each other with its own.
+
+    Raises:
+        ValueError: none or several begin on the same day, or none was there before all others.
+    """
+
+    def __init__(self, versions: Iterable[Version]) -> None:
+        self.versions = sorted(versions, key=lambda one: one.effective_from or date.min)
+        days = [one.effective_from for one in self.versions]
+        if days[:1] != [None] or len(set(days)) < len(days):
+            raise ValueError("versions must begin on different days, one of them without a day")
+        self._days = [one.effective_from or date.min for one in self.versions]
+        self.reasons: Mapping[str, Wording] = {
+            key: words for version in self.versions for key, words in version.reasons.items()
+        }
+        """Every reason there has been; the last version's words count."""
+
+    def at(self, moment: datetime) -> Version:
+        """The version of a moment's day in Vietnam."""
+        if len(self.versions) == 1:
+            return self.versions[0]
+        day = moment.astimezone(_VIETNAM).date()
+        return self.versions[bisect_right(self._days, day) - 1]
+
+
 def load() -> Table:
     """The table of this release."""
-    data = resources.files("dossier") / "data" / "transitions.json"
-    return Table.model_validate_json(data.read_bytes())
+    folder = resources.files("dossier") / "data"
+    return Table(
+        Version.model_validate_json(file.read_bytes())
+        for file in folder.iterdir()
+        if file.name.startswith("transitions") and file.name.endswith(".json")
+    )

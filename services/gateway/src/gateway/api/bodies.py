@@ -1,13 +1,8 @@
-"""What clients send: strict, every field limited, none beyond those named.
-
-Steps extend the commands of the published language and repeat every field with its limits, and the
-strictness itself, since a command's tolerance would come first. A test sees to it that none is
-forgotten.
-"""
+"""Submissions that clients send: strict, every field limited, none beyond those named."""
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -16,13 +11,13 @@ from pydantic import (
     TypeAdapter,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from common.contracts import commands
 from common.contracts.codes import AgencyCode, DossierCode, ProcedureCode
-from gateway.api.fields import STRICT, Code, Digest, Email, Moment, Name, Text, Url, text
+from gateway.api.fields import STRICT, Code, Email, Moment, Name, Text, text
+from gateway.api.papers import Documents, Fees, Official, OtherPapers, files_of
 
 Seal = Callable[[Any], str]
 """Seals a JSON value for the dossier at hand."""
@@ -34,43 +29,6 @@ IDENTITY_PATTERNS = {
     "tax-code": r"[0-9]{10}(-[0-9]{3})?|[0-9]{12}",
 }
 """Form only. Check digits are known from memory alone and refuse nobody."""
-
-
-class Official(commands.Official):
-    """Who handled a step on the agency's side."""
-
-    model_config = STRICT
-
-    name: Name
-    title: Name | None = None
-    department: Name | None = None
-
-
-class Document(commands.Document):
-    """A paper handed in with the dossier."""
-
-    model_config = STRICT
-
-    id: Code
-    name: Annotated[str, text(500)]
-    component: Code | None = None
-    url: Url | None = None
-    digitised: bool | None = None
-
-
-class Fee(commands.Fee):
-    """A fee or charge; the amount in whole đồng."""
-
-    model_config = STRICT
-
-    code: Code | None = None
-    name: Name
-    amount: Annotated[int, Field(ge=0, le=10**13)]
-    kind: Code | None = None
-
-
-Documents = Annotated[tuple[Document, ...], Field(max_length=200)]
-Fees = Annotated[tuple[Fee, ...], Field(max_length=100)]
 
 
 class Identity(BaseModel):
@@ -115,7 +73,8 @@ class Submit(BaseModel):
 
     model_config = STRICT
 
-    code: DossierCode
+    code: DossierCode | None = None
+    """The source system's own; without it one is issued, which needs ``agency``."""
     agency: AgencyCode | None = None
     """The code's agency unless given; then that one, or one above or below it."""
     procedure: ProcedureCode
@@ -127,8 +86,18 @@ class Submit(BaseModel):
     documents: Documents = ()
     fees: Fees = ()
     return_method: Literal["0", "1"] | None = None
+    other_papers: OtherPapers = ()
+    vneid_verified: bool | None = None
+    online_payment: Code | None = None
+    filed_at: Code | None = None
+    databases: Annotated[tuple[Code, ...], Field(max_length=50)] = ()
+    remark: Text | None = None
     official: Official | None = None
     note: Text | None = None
+
+    def files(self) -> list[tuple[str, str]]:
+        """Files it refers to, by digest, each with the JSON pointer to where."""
+        return files_of(self.documents)
 
     def canonical(self) -> bytes:
         """The same for every way of writing the same; the agency counts as it is resolved."""
@@ -149,210 +118,13 @@ class Submit(BaseModel):
             documents=self.documents,
             fees=self.fees,
             return_method=self.return_method,
+            other_papers=self.other_papers,
+            vneid_verified=self.vneid_verified,
+            online_payment=self.online_payment,
+            filed_at=self.filed_at,
+            databases=self.databases,
+            remark=self.remark,
         )
 
-
-class StepBody(commands.Step):
-    """What every step says of itself."""
-
-    model_config = STRICT
-
-    at: Moment
-    official: Official | None = None
-    note: Text | None = None
-
-    def canonical(self) -> bytes:
-        """The same for every way of writing the same."""
-        return self.model_dump_json(exclude_defaults=True).encode()
-
-    def files(self) -> list[tuple[str, str]]:
-        """Files it refers to, by digest, each with the JSON pointer to where."""
-        return []
-
-
-class Receive(StepBody, commands.Receive):
-    """The agency takes the dossier in and names the day the result is due."""
-
-    model_config = STRICT
-
-    kind: Literal["receive"]
-    due_at: Moment | None = None
-    receipt_number: Code | None = None
-
-
-class Refuse(StepBody, commands.Refuse):
-    """The agency does not take the dossier in."""
-
-    model_config = STRICT
-
-    kind: Literal["refuse"]
-    reason: Text
-
-
-class Progress(StepBody, commands.Progress):
-    """One step of processing."""
-
-    model_config = STRICT
-
-    kind: Literal["progress"]
-    started_at: Moment | None = None
-    due_at: Moment | None = None
-
-
-class RequestSupplement(StepBody, commands.RequestSupplement):
-    """The agency asks for more papers."""
-
-    model_config = STRICT
-
-    kind: Literal["request-supplement"]
-    content: Text
-
-
-class GiveSupplement(StepBody, commands.GiveSupplement):
-    """The applicant hands in what was asked for."""
-
-    model_config = STRICT
-
-    kind: Literal["give-supplement"]
-    documents: Documents = ()
-    due_at: Moment | None = None
-
-
-class RequestFee(StepBody, commands.RequestFee):
-    """The agency asks for fees to be paid."""
-
-    model_config = STRICT
-
-    kind: Literal["request-fee"]
-    fees: Annotated[tuple[Fee, ...], Field(min_length=1, max_length=100)]
-
-
-class RecordFee(StepBody, commands.RecordFee):
-    """The fees were paid."""
-
-    model_config = STRICT
-
-    kind: Literal["record-fee"]
-    online: bool
-
-
-class Pause(StepBody, commands.Pause):
-    """Processing stops for good."""
-
-    model_config = STRICT
-
-    kind: Literal["pause"]
-    reason: Text
-
-
-class Withdraw(StepBody, commands.Withdraw):
-    """The applicant takes the dossier back."""
-
-    model_config = STRICT
-
-    kind: Literal["withdraw"]
-    reason: Text
-
-
-class SigningWish(BaseModel):
-    """Who is to sign a result, and with which provider. ``user`` is kept sealed."""
-
-    model_config = STRICT
-
-    user: Annotated[str, StringConstraints(pattern=r"^([0-9]{12}|[0-9]{10}(-[0-9]{3})?)$")]
-    ca_name: Code
-    reason: Annotated[str, text(500)] | None = None
-
-
-class Result(BaseModel):
-    """A result paper; ``file`` is the SHA-256 that the upload answered."""
-
-    model_config = STRICT
-
-    id: Code
-    name: Annotated[str, text(500)]
-    file: Digest | None = None
-    component: Code | None = None
-    signing: SigningWish | None = None
-
-    @model_validator(mode="after")
-    def _something_to_sign(self) -> "Result":
-        if self.signing is not None and self.file is None:
-            raise PydanticCustomError("file_missing", "A result that is to be signed needs a file")
-        return self
-
-
-class Complete(StepBody):
-    """Processing is done; results may still have to be signed."""
-
-    model_config = STRICT
-
-    kind: Literal["complete"]
-    results: Annotated[tuple[Result, ...], Field(max_length=50)] = ()
-
-    def files(self) -> list[tuple[str, str]]:
-        return [
-            (result.file, f"/results/{number}/file")
-            for number, result in enumerate(self.results)
-            if result.file is not None
-        ]
-
-    def sealed(self, seal: Seal) -> commands.Complete:
-        """The command, its personal fields sealed."""
-        results = tuple(
-            commands.Result(
-                id=result.id,
-                name=result.name,
-                file=result.file,
-                component=result.component,
-                signing=commands.SigningWish(
-                    sealed_user=seal(result.signing.user),
-                    ca_name=result.signing.ca_name,
-                    reason=result.signing.reason,
-                )
-                if result.signing
-                else None,
-            )
-            for result in self.results
-        )
-        return commands.Complete(
-            at=self.at, official=self.official, note=self.note, results=results
-        )
-
-
-class Return(StepBody, commands.Return):
-    """The result was handed over."""
-
-    model_config = STRICT
-
-    kind: Literal["return"]
-
-
-AnyStep = Annotated[
-    Receive
-    | Refuse
-    | Progress
-    | RequestSupplement
-    | GiveSupplement
-    | RequestFee
-    | RecordFee
-    | Pause
-    | Withdraw
-    | Complete
-    | Return,
-    Field(discriminator="kind"),
-]
-
-KINDS = frozenset(
-    str(get_args(step.model_fields["kind"].annotation)[0])
-    for step in get_args(get_args(AnyStep)[0])
-)
-"""The kinds of steps."""
 
 SUBMIT: TypeAdapter[Submit] = TypeAdapter(Submit)
-STEP: TypeAdapter[AnyStep] = TypeAdapter(AnyStep)
-
-
-def command_of(step: AnyStep, seal: Seal) -> commands.Command:
-    """The command of a step, its personal fields sealed."""
-    return step.sealed(seal) if isinstance(step, Complete) else step

@@ -9,8 +9,10 @@ from pydantic import BaseModel, Field, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
 from common.problems import MEDIA_TYPE
-from gateway.api.bodies import AnyStep, Submit
+from gateway.api.bodies import Submit
+from gateway.api.lower_level import ClientCredentials, LowerLevel, NextValue
 from gateway.api.reading import LONGEST_WAIT
+from gateway.api.steps import AnyStep
 
 _REF = "#/components/schemas/{model}"
 
@@ -20,8 +22,9 @@ The one door for other government systems.
 Writes are taken in durably and answered with 202 and a submission, which ends `applied` or
 `refused`. `Prefer: wait=N` waits up to 30 seconds for that. Repeating a request is safe: the same
 `Idempotency-Key`, or without one the same dossier code, with the same content gives the same
-submission. A dossier code whose submission was refused is free again; to try unchanged content
-anew, send it with a new `Idempotency-Key`.
+submission. A dossier that comes without a code is given one; then the key is required. A dossier
+code whose submission was refused is free again; to try unchanged content anew, send it with a new
+`Idempotency-Key`.
 
 Every error is a problem document (RFC 9457) with a stable `type`, in Vietnamese and English.
 """
@@ -65,6 +68,7 @@ _MEANINGS = {
     405: "Method not allowed",
     408: "The body did not arrive in time",
     409: "Conflict with what is there",
+    410: "No longer valid",
     412: "The state has changed",
     413: "Body too large",
     415: "Unsupported media type or coding",
@@ -134,7 +138,14 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     _, models = models_json_schema(
-        [(Submit, "validation"), (Problem, "serialization")], ref_template=_REF
+        [
+            (Submit, "validation"),
+            (LowerLevel, "validation"),
+            (NextValue, "validation"),
+            (ClientCredentials, "validation"),
+            (Problem, "serialization"),
+        ],
+        ref_template=_REF,
     )
     steps = TypeAdapter[Any](AnyStep).json_schema(ref_template=_REF)
     found: dict[str, Any] = {**models["$defs"], **steps.pop("$defs")}

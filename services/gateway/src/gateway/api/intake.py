@@ -8,15 +8,17 @@ from fastapi import APIRouter, Request, Response
 from common.auth import Principal, requires
 from common.contracts.codes import DossierCode
 from common.contracts.commands import Command
+from common.errors import Invalid
 from common.middleware import request_id
 from common.telemetry import current_traceparent
-from gateway.api.bodies import STEP, SUBMIT, command_of
+from gateway.api.bodies import SUBMIT, Submit
 from gateway.api.document import WRITE, intake_headers, json_body
 from gateway.api.parts import Gateway
 from gateway.api.reading import body_of, idempotency_key, wait_of
+from gateway.api.steps import STEP, Complete, Transfer, command_of
 from gateway.api.submissions import SubmissionAnswer, answer, refusal
-from gateway.domain import dossier_agency
-from gateway.errors import may_not_act_for
+from gateway.domain import Submission, dossier_agency, vietnam_day
+from gateway.errors import IdempotencyKeyMissing, may_not_act_for
 from gateway.use_cases.intake import Wish
 
 router = APIRouter(tags=["Hồ sơ · Dossiers"])
@@ -41,19 +43,73 @@ _ACCEPTED: dict[int | str, dict[str, Any]] = {
     },
 )
 async def submit_dossier(request: Request, principal: Writer) -> Response:
-    """Taken in once for each dossier code, until its submission is refused."""
+    """Taken in once for each dossier code, until its submission is refused.
+
+    Without a code one is issued, `<agency>-YYMMDD-XXXX` of the day of intake in Vietnam; then
+    `agency` and `Idempotency-Key` are required, and repeating the request gives the same code.
+    """
     gateway: Gateway = request.app.state.gateway
     key = idempotency_key(request.headers, required=False)
     body = await body_of(request, SUBMIT)
-    agency = dossier_agency(body.code, body.agency)
+    submission = await taken(gateway, principal, body, key)
+    return await _answer(request, gateway, submission)
+
+
+async def taken(
+    gateway: Gateway, principal: Principal, body: Submit, key: str | None
+) -> Submission:
+    """A dossier, taken in; whichever form it came in.
+
+    Args:
+        key: the ``Idempotency-Key``; needed where the body has no code.
+    """
+    agency = _agency(body, key)
     if not principal.may_act_for(agency):
         raise may_not_act_for(agency)
     await gateway.reference.agency(agency, "/code" if body.agency is None else "/agency")
-    procedure = await gateway.reference.procedure(body.procedure)
-    command = body.command(procedure, partial(gateway.keys.seal, owner=body.code))
-    return await _take(
-        request, gateway, principal, body.code, agency, command, body.canonical(), key
-    )
+    await gateway.uploads.check(principal.client_id, body.files())
+    procedure = await gateway.reference.procedure(body.procedure, vietnam_day(body.submitted_at))
+    content = body.canonical()
+
+    def wish(code: str) -> Wish:
+        command = body.command(procedure, partial(gateway.keys.seal, owner=code))
+        return _wish(principal, code, agency, command, content, key, issued=body.code is None)
+
+    if body.code is not None:
+        submission = await gateway.intake.take(wish(body.code))
+    else:
+        submission = await gateway.new_dossiers.take(
+            client_id=principal.client_id,
+            key=str(key),
+            agency=agency,
+            content=content,
+            wish=wish,
+        )
+    return submission
+
+
+def _agency(body: Submit, key: str | None) -> str:
+    """The agency of a new dossier.
+
+    Raises:
+        Invalid: neither a code nor an agency names it.
+        IdempotencyKeyMissing: without a code, nothing else would tell a repetition.
+        CodeAgencyMismatch: see ``gateway.domain.dossier_agency``.
+    """
+    if body.code is not None:
+        return dossier_agency(body.code, body.agency)
+    if body.agency is None:
+        raise Invalid(
+            "Hồ sơ chưa có mã thì phải có mã cơ quan để cấp mã",
+            "A dossier without a code needs the agency whose code is to be issued",
+            errors=[{"pointer": "/agency", "detail": "thiếu", "detail_en": "missing"}],
+        )
+    if key is None:
+        raise IdempotencyKeyMissing(
+            "Hồ sơ chưa có mã cần Idempotency-Key để gửi lại được an toàn",
+            "A dossier without a code needs an Idempotency-Key, which makes sending it again safe",
+        )
+    return body.agency
 
 
 @router.post(
@@ -72,22 +128,26 @@ async def take_step(request: Request, code: DossierCode, principal: Writer) -> R
     key = idempotency_key(request.headers, required=True)
     body = await body_of(request, STEP)
     dossier_agency(code)  # refuses a code without a usable agency part
-    await gateway.uploads.check(principal.client_id, body.files())
+    to_sign = body.files_to_sign() if isinstance(body, Complete) else ()
+    await gateway.uploads.check(principal.client_id, body.files(), to_sign)
+    if isinstance(body, Transfer):
+        await gateway.reference.agency(body.agency, "/agency")
     command = command_of(body, partial(gateway.keys.seal, owner=code))
-    return await _take(request, gateway, principal, code, None, command, body.canonical(), key)
+    wish = _wish(principal, code, None, command, body.canonical(), key)
+    return await _answer(request, gateway, await gateway.intake.take(wish))
 
 
-async def _take(
-    request: Request,
-    gateway: Gateway,
+def _wish(
     principal: Principal,
     code: str,
     agency: str | None,
     command: Command,
     content: bytes,
     key: str | None,
-) -> Response:
-    wish = Wish(
+    *,
+    issued: bool = False,
+) -> Wish:
+    return Wish(
         principal=principal,
         dossier_code=code,
         agency=agency,
@@ -96,8 +156,11 @@ async def _take(
         key=key,
         traceparent=current_traceparent(),
         request_id=request_id.get(),
+        issued=issued,
     )
-    submission = await gateway.intake.take(wish)
+
+
+async def _answer(request: Request, gateway: Gateway, submission: Submission) -> Response:
     wait = wait_of(request.headers)
     if not wait:
         return answer(submission, 202)

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from common.errors import Invalid
 from common.problems import fields
-from gateway.api.bodies import KINDS
+from gateway.api.steps import KINDS
 from gateway.errors import (
     IdempotencyKeyMalformed,
     IdempotencyKeyMissing,

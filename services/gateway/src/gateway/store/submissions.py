@@ -56,23 +56,44 @@ _EARLIER = text(
 )
 _AGENCIES = text(
     """
-    SELECT dossier_code, agency FROM submission
-    WHERE kind = 'submit' AND state <> 'refused' AND dossier_code = ANY(CAST(:codes AS text[]))
+    SELECT dossier_code, coalesce(moved.agency, submitted.agency) AS agency
+    FROM (SELECT dossier_code, agency FROM submission
+          WHERE kind = 'submit' AND state <> 'refused'
+            AND dossier_code = ANY(CAST(:codes AS text[]))) AS submitted
+    FULL JOIN (SELECT dossier_code, agency FROM transferred_dossier
+               WHERE dossier_code = ANY(CAST(:codes AS text[]))) AS moved USING (dossier_code)
     """
 )
+# Outcomes come in no order, so the transfer of the highest step says where a dossier is.
 _DECIDE = text(
     """
-    UPDATE submission SET state = outcome.state, decided_at = outcome.decided_at,
-        step_number = outcome.step_number, flagged = outcome.flagged, problem = outcome.problem
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:states AS text[]), CAST(:decided AS timestamptz[]),
-         CAST(:steps AS integer[]), CAST(:flags AS text[]), CAST(:problems AS jsonb[]))
-         AS outcome (id, state, decided_at, step_number, flagged, problem)
-    WHERE submission.id = outcome.id AND submission.state = 'pending'
+    WITH decided AS (
+        UPDATE submission SET state = outcome.state, decided_at = outcome.decided_at,
+            step_number = outcome.step_number, flagged = outcome.flagged,
+            problem = outcome.problem
+        FROM unnest(CAST(:ids AS uuid[]), CAST(:states AS text[]), CAST(:decided AS timestamptz[]),
+             CAST(:steps AS integer[]), CAST(:flags AS text[]), CAST(:problems AS jsonb[]),
+             CAST(:agencies AS text[]))
+             AS outcome (id, state, decided_at, step_number, flagged, problem, agency)
+        WHERE submission.id = outcome.id AND submission.state = 'pending'
+        RETURNING submission.kind, submission.state, submission.dossier_code,
+                  submission.step_number, outcome.agency
+    ), moved AS (
+        INSERT INTO transferred_dossier AS known (dossier_code, agency, step_number)
+        SELECT DISTINCT ON (dossier_code) dossier_code, agency, step_number FROM decided
+        WHERE kind = 'transfer' AND state = 'applied'
+        ORDER BY dossier_code, step_number DESC
+        ON CONFLICT (dossier_code) DO UPDATE
+            SET agency = excluded.agency, step_number = excluded.step_number
+            WHERE excluded.step_number > known.step_number
+    )
+    SELECT count(*) FROM decided
     """
 )
 _DECIDED = text(
     f"SELECT {_ROW} FROM submission WHERE id = ANY(CAST(:ids AS uuid[])) AND state <> 'pending'"  # noqa: S608 - constants
 )
+_BY_KEY = text(f"SELECT {_ROW} FROM submission WHERE client_id = :client AND key = :key")  # noqa: S608 - constants
 _OWN = text(f"SELECT {_ROW} FROM submission WHERE id = :id AND client_id = :client")  # noqa: S608 - constants
 _PAGE = {
     filtered: text(
@@ -110,7 +131,12 @@ class NewSubmission:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a submission; ``problem`` is the refusal's RFC 9457 document."""
+    """What became of a submission.
+
+    Attributes:
+        agency: whose dossier it is since then (new form), where the submission was applied.
+        problem: the refusal's RFC 9457 document.
+    """
 
     submission_id: UUID
     state: State
@@ -118,6 +144,7 @@ class Outcome:
     step_number: int | None = None
     flagged: str | None = None
     problem: Mapping[str, Any] | None = None
+    agency: str | None = None
 
 
 async def insert(connection: AsyncConnection, rows: Sequence[NewSubmission]) -> set[UUID]:
@@ -165,7 +192,10 @@ async def in_the_way(
 
 
 async def agencies_of(connection: AsyncConnection, codes: Sequence[str]) -> dict[str, str]:
-    """The agencies of dossiers that came in here, by dossier code."""
+    """The agencies that have dossiers now, by dossier code, as far as it is known here.
+
+    That is the one which submitted it, until the transfer to another one has been heard of.
+    """
     found = await connection.execute(_AGENCIES, {"codes": sorted(set(codes))})
     return {row.dossier_code: row.agency for row in found}
 
@@ -184,14 +214,21 @@ async def decide(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> in
                 orjson.dumps(outcome.problem).decode() if outcome.problem is not None else None
                 for outcome in outcomes
             ],
+            "agencies": [outcome.agency for outcome in outcomes],
         },
     )
-    return changed.rowcount
+    return int(changed.scalar_one())
 
 
 async def decided(connection: AsyncConnection, ids: Sequence[UUID]) -> list[Submission]:
     """Of these submissions those that have an outcome."""
     return [_submission(row) for row in await connection.execute(_DECIDED, {"ids": list(ids)})]
+
+
+async def by_key(connection: AsyncConnection, client_id: str, key: str) -> Submission | None:
+    """What a client sent with an ``Idempotency-Key``."""
+    row = (await connection.execute(_BY_KEY, {"client": client_id, "key": key})).first()
+    return _submission(row) if row else None
 
 
 async def own(connection: AsyncConnection, identifier: UUID, client_id: str) -> Submission | None:

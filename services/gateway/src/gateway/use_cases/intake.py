@@ -4,27 +4,25 @@ Nothing but the gateway's own database is needed. What waits at the same moment 
 transaction: submissions, where nothing stands in their way, and one event for each of these.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
 from common.auth import Principal
-from common.batching import GroupCommit, Overloaded
+from common.batching import GroupCommit
 from common.contracts.codes import agency_of_dossier
 from common.contracts.commands import Command
 from common.contracts.gateway import SubmissionReceived
-from common.database import database_is_away
-from common.errors import NotReady, Problem
+from common.errors import Problem
 from common.identifiers import new_id
 from common.outbox import Outbox, Unit
 from gateway.domain import Earlier, Fingerprints, Submission, same_or_problem
-from gateway.errors import Busy, may_not_act_for
+from gateway.errors import may_not_act_for
 from gateway.store import submissions
 from gateway.store.submissions import NewSubmission
+from gateway.use_cases.patience import committed, not_now
 
-_PATIENCE_SECONDS = 10.0
 _TRIES = 3
 
 Answer = Submission | Problem
@@ -39,6 +37,7 @@ class Wish:
         command: with its personal fields sealed.
         content: canonical content in clear, to compare with earlier requests; it is never stored.
         key: the ``Idempotency-Key``.
+        issued: the dossier code is a new one of ours: it is no part of what the client asks.
     """
 
     principal: Principal
@@ -49,6 +48,7 @@ class Wish:
     key: str | None
     traceparent: str | None = None
     request_id: str = ""
+    issued: bool = False
     id: UUID = field(default_factory=new_id)
     received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -72,19 +72,21 @@ class Intake:
         Raises:
             Forbidden: the client does not act for the dossier's agency.
             IdempotencyKeyReused, DossierCodeTaken: see ``gateway.domain.same_or_problem``.
-            Busy: too many wait.
-            NotReady: the database cannot be used now. What happened is unknown; asking again is
-                safe.
+            Busy, NotReady: see ``gateway.use_cases.patience``.
         """
-        try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
-                answer = await self._group.add(wish)
-        except Overloaded as error:
-            raise Busy(headers={"Retry-After": "1"}) from error
-        except Exception as error:
-            if isinstance(error, TimeoutError) or database_is_away(error):
-                raise _not_now() from error
-            raise
+        answer = await committed(self._group, wish)
+        if isinstance(answer, Problem):
+            raise answer
+        return answer
+
+    def repeated(self, found: Submission, agency: str, content: bytes) -> Submission:
+        """A submission found by its key, for a request that came without a dossier code.
+
+        Raises:
+            IdempotencyKeyReused: it was for something else.
+        """
+        identity = _identity("", "submit", agency, content)
+        answer = self._judged(Earlier("key", found), found.client_id, identity)
         if isinstance(answer, Problem):
             raise answer
         return answer
@@ -107,7 +109,7 @@ class Intake:
             if not rows:
                 break
             await self._insert(unit, wishes, rows, answers)
-        return [answer or _not_now() for answer in answers]
+        return [answer or not_now() for answer in answers]
 
     async def _agencies(self, unit: Unit, wishes: Sequence[Wish]) -> list[str]:
         """The agency of each wish's dossier: as it was submitted, or else that of its code."""
@@ -141,16 +143,15 @@ class Intake:
         earlier = await submissions.in_the_way(unit.connection, list(rows.values()))
         for number, found in earlier.items():
             place = places[number]
-            answers[place] = self._compared(wishes[place], found)
+            wish = wishes[place]
+            answers[place] = self._judged(found, wish.principal.client_id, _identifying(wish))
             del rows[place]
 
-    def _compared(self, wish: Wish, found: Earlier) -> Answer:
+    def _judged(self, found: Earlier, client_id: str, identity: bytes) -> Answer:
         problem = same_or_problem(
             found,
-            client_id=wish.principal.client_id,
-            same_content=self._fingerprints.matches(
-                found.submission.fingerprint, _identifying(wish)
-            ),
+            client_id=client_id,
+            same_content=self._fingerprints.matches(found.submission.fingerprint, identity),
         )
         return problem or found.submission
 
@@ -170,9 +171,13 @@ class Intake:
 
 
 def _identifying(wish: Wish) -> bytes:
+    code = "" if wish.issued else wish.dossier_code
+    return _identity(code, wish.command.kind, wish.agency or "", wish.content)
+
+
+def _identity(code: str, kind: str, agency: str, content: bytes) -> bytes:
     """All that makes two requests the same one."""
-    place = (wish.dossier_code, wish.command.kind, wish.agency or "")
-    return "\0".join(place).encode() + b"\0" + wish.content
+    return f"{code}\0{kind}\0{agency}\0".encode() + content
 
 
 def _pending(row: NewSubmission) -> Submission:
@@ -203,12 +208,4 @@ def _tell(unit: Unit, row: NewSubmission, command: Command) -> None:
         agency=row.agency,
         subject=row.dossier_code,
         traceparent=row.traceparent,
-    )
-
-
-def _not_now() -> NotReady:
-    return NotReady(
-        "Chưa ghi nhận được yêu cầu, hãy gửi lại nguyên vẹn",
-        "The request could not be recorded now; send it again unchanged",
-        headers={"Retry-After": "2"},
     )

@@ -6,7 +6,9 @@ where another replica may have written it; what changed is read again every few 
 
 import asyncio
 import time
-from datetime import UTC, datetime, timedelta
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
 
 import structlog
 
@@ -15,6 +17,7 @@ from common.database import Database
 from common.errors import NotReady, describe
 from gateway.errors import UnknownAgency, UnknownProcedure
 from gateway.store import catalogue
+from gateway.store.catalogue import Version
 
 _REFRESH_SECONDS = 5.0
 _LOOK_SECONDS = 0.5
@@ -29,25 +32,25 @@ class Reference:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._procedures: dict[str, ProcedureSummary] = {}
+        self._procedures: dict[str, tuple[Version, ...]] = {}
         self._agencies: set[str] = set()
         self._procedures_until = self._agencies_until = _EVER
         self._complete = False
         self._looked_at = 0.0
         self._looking = asyncio.Lock()
 
-    async def procedure(self, code: str) -> ProcedureSummary:
-        """The procedure of a code.
+    async def procedure(self, code: str, on: date) -> ProcedureSummary:
+        """The procedure of a code as it was on a day; before the first version known, the first.
 
         Raises:
             UnknownProcedure: the catalogue has none.
             NotReady: the catalogue has not come in completely yet.
         """
-        known = self._procedures.get(code)
-        if known is None:
+        versions = self._procedures.get(code)
+        if versions is None:
             async with self._database.reading() as connection:
-                known = await catalogue.procedure(connection, code)
-            if known is None:
+                versions = _in_order(await catalogue.procedure(connection, code))
+            if not versions:
                 # Missing because not everything has come in yet is no fault of the client's.
                 await self.ready()
                 raise UnknownProcedure(
@@ -55,8 +58,11 @@ class Reference:
                     "The catalogue has no procedure of this code",
                     errors=[_fault("/procedure")],
                 )
-            self._procedures[code] = known
-        return known
+            self._procedures[code] = versions
+        for version in versions:
+            if version.valid_on(on):
+                return version.summary
+        return versions[-1].summary
 
     async def agency(self, code: str, pointer: str) -> None:
         """Make sure that an agency (new form) exists.
@@ -104,9 +110,11 @@ class Reference:
                 connection, self._procedures_until - _OVERLAP
             )
             agencies = await catalogue.agencies_since(connection, self._agencies_until - _OVERLAP)
-        for changed_at, known in procedures:
-            self._procedures[known.code] = known
+        told: defaultdict[str, list[Version]] = defaultdict(list)
+        for changed_at, version in procedures:
+            told[version.summary.code].append(version)
             self._procedures_until = max(self._procedures_until, changed_at)
+        self._procedures |= {code: _in_order(versions) for code, versions in told.items()}
         for changed_at, code in agencies:
             self._agencies.add(code)
             self._agencies_until = max(self._agencies_until, changed_at)
@@ -119,6 +127,11 @@ class Reference:
             except Exception as error:
                 log.warning("catalogue not refreshed", error=describe(error))
             await asyncio.sleep(_REFRESH_SECONDS)
+
+
+def _in_order(versions: Iterable[Version]) -> tuple[Version, ...]:
+    """The newest first: of two that are valid on a day it is the one that counts."""
+    return tuple(sorted(versions, key=lambda version: version.number, reverse=True))
 
 
 def _fault(pointer: str) -> dict[str, str]:

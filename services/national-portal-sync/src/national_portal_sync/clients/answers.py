@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 _SUCCESS_CODES = frozenset({"0", "00"})
+_AMBIGUOUS_CODES = frozenset({"", "3", "-3"})
 _SUCCESS = "thành công"
 _FAILURE = ("không thành công", "chưa thành công", "thất bại")
 _EXISTS = ("đã tồn tại",)
@@ -134,7 +135,9 @@ def _verdict(code: str, message: str) -> Verdict:
         return Verdict.MISSING
     if succeeded:
         return Verdict.DONE
-    return Verdict.REFUSED if code or message else Verdict.UNCLEAR
+    # "3" and "-3" came with "đã tồn tại" as well as with other sentences: alone they say nothing.
+    told = message or code not in _AMBIGUOUS_CODES
+    return Verdict.REFUSED if told else Verdict.UNCLEAR
 
 
 def _text(value: Any) -> str:

@@ -14,9 +14,11 @@ import httpx
 import orjson
 from pydantic import SecretStr
 
+from common.delivery import Pace
 from common.http import never_sent, retry_after
 from national_portal_sync.clients.answers import Answer, Verdict, read
-from national_portal_sync.clients.items import Wire
+from national_portal_sync.clients.fields import Profile, Wire
+from national_portal_sync.clients.questions import by_question
 
 _LARGEST_ANSWER = 8 * 1024 * 1024  # bytes
 _PATIENCE_SECONDS = 5.0
@@ -46,9 +48,22 @@ class NoAnswer(PortalTrouble):
     """The portal may have done what it was asked: the call was sent, the answer is not known."""
 
 
+class LoginRefused(NotTaken):
+    """The portal does not let this account in: nothing can be done for it until somebody acts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account at the portal and where to use it."""
+    """An account at the portal, where to use it, and for whom.
+
+    Attributes:
+        unit: ``madonvi`` of every call.
+        agencies: the subtrees (roots, new form) that it speaks for; ``*`` for all others.
+        profile: which fields the installation behind it takes.
+        calls_per_second: how fast it may be used; None for no limit.
+        parallel: calls at the same time.
+        trouble: why it cannot be used as it stands.
+    """
 
     login_url: str
     call_url: str
@@ -56,6 +71,12 @@ class Account:
     password: SecretStr
     unit: str
     dstcode: str
+    name: str = "default"
+    agencies: tuple[str, ...] = ("*",)
+    profile: Profile = "2023"
+    calls_per_second: float | None = None
+    parallel: int = 4
+    trouble: str | None = None
 
 
 class NationalPortal:
@@ -63,11 +84,20 @@ class NationalPortal:
 
     Args:
         seconds: how long a call may take.
+        pace: every call, logins and questions too, takes one of its tokens.
     """
 
-    def __init__(self, http: httpx.AsyncClient, account: Account, *, seconds: float) -> None:
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        account: Account,
+        *,
+        seconds: float,
+        pace: Pace | None = None,
+    ) -> None:
         self._http = http
         self._account = account
+        self._pace = pace
         self._seconds = seconds
         self._session: str | None = None
         self._renewing = asyncio.Lock()
@@ -85,6 +115,19 @@ class NationalPortal:
     async def look_up(self, code: str) -> Answer:
         """Ask for a dossier."""
         return await self._call("TraCuuHoSo", mahoso=code)
+
+    async def of_day(self, day: str) -> Answer:
+        """Ask for the dossiers received on a day (``yyyyMMdd``). No such call is known of the real
+        portal."""
+        return await self._call("DanhSachHoSoTheoNgay", ngay=day)
+
+    async def questions(self) -> Answer:
+        """Ask for the questions that wait for an answer."""
+        return await self._call("LayDanhSachHoiDapGuiTuDVCQG")
+
+    async def answer(self, items: Sequence[Wire]) -> Answer:
+        """Hand answers to questions in."""
+        return by_question(await self._call("DongBoKetQuaHoiDapGuiTuDVCQG", data=items))
 
     async def _call(self, service: str, **arguments: Any) -> Answer:
         """Call a service; a session that has ended is renewed once.
@@ -112,13 +155,27 @@ class NationalPortal:
                 return self._session
             self._session = None
             if self._refusal and time.monotonic() - self._refused_at < _PATIENCE_SECONDS:
-                raise NotTaken(self._refusal.reason, self._refusal.pause)
+                raise type(self._refusal)(self._refusal.reason, self._refusal.pause)
             try:
                 self._session = await self._login()
             except PortalTrouble as trouble:
-                self._refusal, self._refused_at = trouble, time.monotonic()
-                raise NotTaken(f"login: {trouble.reason}", trouble.pause) from trouble
+                kind = LoginRefused if isinstance(trouble, LoginRefused) else NotTaken
+                self._refusal = kind(f"login: {trouble.reason}", trouble.pause)
+                self._refused_at = time.monotonic()
+                raise self._refusal from trouble
+            self._refusal = None
             return self._session
+
+    async def check(self) -> None:
+        """Try the account with a login of its own, whose session is then used.
+
+        Raises:
+            LoginRefused: the portal does not let it in.
+            PortalTrouble: it could not be tried.
+        """
+        async with self._renewing:
+            self._session = await self._login()
+            self._refusal = None
 
     async def _login(self) -> str:
         account = self._account
@@ -126,11 +183,13 @@ class NationalPortal:
         told = await self._post(account.login_url, body)
         session = told.get("session")
         if not isinstance(session, str) or not session:
-            raise NotTaken(f"refused ({read(told).code or 'without a code'})")
+            raise LoginRefused(f"refused ({read(told).code or 'without a code'})")
         return session
 
     async def _post(self, url: str, body: dict[str, Any]) -> dict[str, Any]:
         """Post JSON and return the JSON object of the answer."""
+        if self._pace is not None:
+            await self._pace.take()
         try:
             async with (
                 asyncio.timeout(self._seconds),

@@ -18,6 +18,8 @@ from typing import Any
 from uuid import UUID, uuid5
 
 PROFILE = "pades-b-b"
+ERASED = ""
+"""What stands for the signer and the document's name once they were erased by policy."""
 
 
 class State(StrEnum):

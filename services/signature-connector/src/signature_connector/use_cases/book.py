@@ -23,7 +23,6 @@ from common.envelope import Received
 from common.errors import describe
 from common.identifiers import new_id
 from common.outbox import Outbox, Unit
-from signature_connector import store
 from signature_connector.domain.evidence import record
 from signature_connector.domain.findings import refused, warning
 from signature_connector.domain.requests import (
@@ -34,7 +33,8 @@ from signature_connector.domain.requests import (
     after_interruption,
     moved,
 )
-from signature_connector.store import Change
+from signature_connector.store import requests as store
+from signature_connector.store.requests import Change
 
 Written = TypeVar("Written")
 

@@ -8,10 +8,10 @@ from common.contracts.dossier import SigningRequested
 from common.envelope import Received
 from common.outbox import Unit
 from common.sealing import KeyRing, SealError
-from signature_connector import store
 from signature_connector.domain.evidence import record
-from signature_connector.domain.requests import Request
+from signature_connector.domain.requests import ERASED, Request
 from signature_connector.errors import RequestConflict
+from signature_connector.store import requests as store
 
 
 async def take_in(unit: Unit, keys: KeyRing, wished: Sequence[Request]) -> list[Request]:
@@ -43,7 +43,7 @@ def _check_same(known: Request, again: Request, keys: KeyRing) -> None:
 
 
 def _same_signer(known: Request, again: Request, keys: KeyRing) -> bool:
-    if known.sealed_user == again.sealed_user:
+    if known.sealed_user in (again.sealed_user, ERASED):
         return True
     try:
         return bool(

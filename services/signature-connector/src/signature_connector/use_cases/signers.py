@@ -13,6 +13,7 @@ import structlog
 
 from common.delivery import Breaker
 from common.errors import describe
+from common.exchanges import Exchanges
 from common.identifiers import new_id
 from common.telemetry import Telemetry
 from signature_connector.domain.provider import Order
@@ -35,6 +36,7 @@ class Signers:
         parallel: requests in hand at the same time.
         lease: seconds without a sign of life after which a worker counts as dead.
         drain: seconds that requests in hand get to finish when the service is stopped.
+        exchanges: counts the calls of each agency.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Signers:
         parallel: int,
         lease: float,
         drain: float,
+        exchanges: Exchanges | None = None,
     ) -> None:
         self._book = book
         self._steps = steps
@@ -55,6 +58,7 @@ class Signers:
         self._parallel = parallel
         self._lease = lease
         self._drain = drain
+        self._exchanges = exchanges
         self._queued = asyncio.Event()
         self._in_hand: set[asyncio.Task[None]] = set()
         self._writing: set[asyncio.Task[Request | None]] = set()
@@ -145,16 +149,22 @@ class Signers:
                 while going is not None:
                     taken = await self._steps.take(going, order)
                     order = taken.order
-                    self._note(going.state, taken)
+                    self._note(going, taken)
                     going = await self._write(worker, going, taken.step)
         except Exception as error:
             log.error("request dropped", request=str(request.request_id), error=describe(error))
             await self._book.disown(worker, request.request_id)
 
-    def _note(self, state: State, taken: Next) -> None:
+    def _note(self, request: Request, taken: Next) -> None:
+        state = request.state
         breaker = self._signing if state is State.SUBMITTING else self._listing
         if taken.provider_failed is not None:
             breaker.record(failed=taken.provider_failed)
+            if self._exchanges is not None:
+                count = (
+                    self._exchanges.failed if taken.provider_failed else self._exchanges.succeeded
+                )
+                count(request.agency)
         if taken.pause is not None:
             breaker.hold(taken.pause)
         if state is State.SUBMITTING:

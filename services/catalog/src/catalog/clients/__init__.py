@@ -1,0 +1,1 @@
+"""Outside systems, their wire formats converted at the edge."""

@@ -1,0 +1,1 @@
+"""What the catalogue is about, and its rules."""

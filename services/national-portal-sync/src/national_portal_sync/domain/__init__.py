@@ -1,0 +1,1 @@
+"""What is told to the portal, and the rules of it."""
