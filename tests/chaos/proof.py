@@ -1,0 +1,80 @@
+"""The document that says what was proved, by which command."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.chaos.rounds import finished
+from tests.chaos.storm import Outcome
+
+DOCUMENT = Path("docs/proof/chaos.md")
+_MOST_NAMED = 10
+
+
+def told(outcome: Outcome) -> str:
+    """One storm in words."""
+    lines = [
+        f"seed {outcome.seed}: {outcome.dossiers} dossiers, {outcome.submissions} submissions",
+        f"{len(outcome.struck)} faults; load {outcome.load_seconds:.0f} s",
+        f"at rest {outcome.drain_seconds:.0f} s later",
+        *(f"in doubt and flagged: {count} {what}" for what, count in outcome.doubtful.items()),
+    ]
+    for name, found in outcome.violations.items():
+        lines.append(f"VIOLATED {name}: {len(found)}")
+        lines += [f"  {one}" for one in found[:_MOST_NAMED]]
+    if not outcome.violations:
+        lines.append("nothing lost, nothing doubled")
+    return "\n".join(lines)
+
+
+def write(folder: Path, mutants: Mapping[str, str | None] | None = None) -> None:
+    """Write the document from the rounds so far and the latest run of the mutants.
+
+    Args:
+        mutants: what caught each mutant; None for one that survived.
+    """
+    record = folder / "mutants.json"
+    if mutants is not None:
+        record.write_text(json.dumps(mutants, ensure_ascii=False, indent=1), "utf-8")
+    caught = json.loads(record.read_text("utf-8")) if record.exists() else {}
+    DOCUMENT.parent.mkdir(parents=True, exist_ok=True)
+    DOCUMENT.write_text("\n".join(_lines(finished(folder), caught)) + "\n", "utf-8")
+
+
+def _lines(done: list[Outcome], caught: Mapping[str, str | None]) -> list[str]:
+    kinds = Counter(struck.name for outcome in done for struck in outcome.struck)
+    doubtful: Counter[str] = Counter()
+    for outcome in done:
+        doubtful.update(outcome.doubtful)
+    violations = sum(len(found) for one in done for found in one.violations.values())
+    return [
+        "# Proof against faults",
+        "",
+        "Real processes, a real RabbitMQ and PostgreSQL; every invariant is checked against the",
+        "books of the client and of the outside systems (`tests/chaos/invariants.py`).",
+        "",
+        "## Rounds: `make chaos FULL=1`",
+        "",
+        "| what | count |",
+        "|---|---:|",
+        f"| rounds | {len(done)} |",
+        f"| seeds | {f'{done[0].seed} to {done[-1].seed}' if done else '-'} |",
+        f"| dossiers | {sum(one.dossiers for one in done):,} |",
+        f"| submissions (202) | {sum(one.submissions for one in done):,} |",
+        f"| faults | {sum(len(one.struck) for one in done):,} |",
+        *(f"| in doubt and flagged: {what} | {count} |" for what, count in doubtful.items()),
+        f"| lost or doubled | {violations} |",
+        "",
+        "| fault | times |",
+        "|---|---:|",
+        *(f"| {kind} | {count} |" for kind, count in sorted(kinds.items())),
+        "",
+        "## Mutants: `make chaos MUTANTS=1`",
+        "",
+        "Each takes one guarantee out of the code; the same storm must then fail.",
+        "",
+        "| what was removed | caught by |",
+        "|---|---|",
+        *(f"| {name} | {by or '**survived**'} |" for name, by in caught.items()),
+    ]

@@ -1,0 +1,210 @@
+"""Load, and faults while it runs; then rest, and everybody's books held against each other."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import asyncpg
+import httpx
+from rich.console import Console
+
+from backbone.demo import play
+from backbone.demo.client import ClientSystem, Sent
+from backbone.demo.flags import operators_side
+from backbone.demo.lives import lives as make_lives
+from tests.chaos.faults import FAULTS, Fault
+from tests.chaos.invariants import INVARIANTS, Evidence
+from tests.chaos.system import System
+
+_AT_ONCE = 2
+"""Faults that may be at work at the same time, besides those that are two by themselves."""
+_DRAIN_SECONDS = 120.0
+_NO_HEALING = ("undecodable",)
+
+
+@dataclass(frozen=True)
+class Struck:
+    """A fault that struck: after how many submissions, what it did, and for how long."""
+
+    after: int
+    name: str
+    words: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a storm."""
+
+    seed: int
+    dossiers: int
+    submissions: int
+    struck: list[Struck]
+    doubtful: dict[str, int]
+    violations: dict[str, list[str]]
+    load_seconds: float
+    drain_seconds: float
+
+
+async def storm(
+    system: System,
+    *,
+    seed: int,
+    dossiers: int,
+    faults: int,
+    first: int = 1,
+    say: Callable[[str], None] = lambda _: None,
+) -> Outcome:
+    """Play dossiers while faults strike; the same seed draws the same faults at the same places.
+
+    Args:
+        first: number of the first dossier, so that rounds on one system do not meet.
+        say: hears of every fault.
+    """
+    plan = system.stack.plan
+    client = plan.clients[0]
+    load = ClientSystem(plan.url("gateway"), client.client_id, client.secret)
+    procedures = await play.catalogue(load)
+    played = make_lives(dossiers, play.AGENCIES, procedures, seed=seed, first=first)
+    total = sum(1 + len(life.steps) for life in played)
+    await _empty_books(system)
+    began = time.monotonic()
+    async with asyncio.TaskGroup() as tasks:
+        thunder = tasks.create_task(_strike(system, load, drawn(seed, faults, total), say))
+        await load.play(played, at_once=24, step_done=_ignore)
+        struck = await thunder
+    loaded = time.monotonic()
+    await _calm(system)
+    await play.arrived(Console(quiet=True), system.stack.outside, load.book)
+    evidence = await _evidence(system, load)
+    return Outcome(
+        seed=seed,
+        dossiers=len(load.book.sent),
+        submissions=load.book.submissions,
+        struck=struck,
+        doubtful={check.what: check.doubtful for check in evidence.checks if check.doubtful},
+        violations={
+            check.__name__.replace("_", " "): found
+            for check in INVARIANTS
+            if (found := list(check(evidence)))
+        },
+        load_seconds=loaded - began,
+        drain_seconds=time.monotonic() - loaded,
+    )
+
+
+def drawn(seed: int, faults: int, total: int) -> list[tuple[int, Fault, random.Random]]:
+    """Which faults strike after how many submissions: every kind once before any comes again."""
+    chance = random.Random(seed)
+    kinds: list[Fault] = []
+    while len(kinds) < faults:
+        kinds += chance.sample(FAULTS, len(FAULTS))
+    places = sorted(int(chance.random() * total * 0.95) for _ in range(faults))
+    return [
+        (place, kind, random.Random(f"{seed}:{number}"))
+        for number, (place, kind) in enumerate(zip(places, kinds, strict=False))
+    ]
+
+
+async def _strike(
+    system: System,
+    load: ClientSystem,
+    faults: list[tuple[int, Fault, random.Random]],
+    say: Callable[[str], None],
+) -> list[Struck]:
+    struck: list[Struck] = []
+    turn = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(place: int, fault: Fault, chance: random.Random) -> None:
+        began = time.monotonic()
+        try:
+            words = await fault.strike(system, chance)
+        finally:
+            turn.release()
+        struck.append(Struck(place, fault.name, words, time.monotonic() - began))
+        say(f"after {place}: {fault.name} {words}".rstrip())
+
+    async with asyncio.TaskGroup() as tasks:
+        for place, fault, chance in faults:
+            while load.book.submissions < place:
+                await asyncio.sleep(0.02)
+            await turn.acquire()
+            tasks.create_task(one(place, fault, chance))
+    return struck
+
+
+def _ignore(_: Sent) -> None:
+    pass
+
+
+async def _empty_books(system: System) -> None:
+    async with httpx.AsyncClient(trust_env=False) as http:
+        for program in ("national-portal", "signing-gateway", "emc"):
+            (await http.delete(f"{system.outside(program)}/_books")).raise_for_status()
+
+
+async def _calm(system: System) -> None:
+    """Every fault is over: partners behave, wires are whole."""
+    for proxy in system.proxies.by_name.values():
+        proxy.heal()
+    async with httpx.AsyncClient(trust_env=False) as http:
+        for program in ("national-portal", "signing-gateway", "emc"):
+            (await http.delete(f"{system.outside(program)}/_faults")).raise_for_status()
+    await system.fault("signing-gateway", **play.REFUSES)
+
+
+async def _evidence(system: System, load: ClientSystem) -> Evidence:
+    plan = system.stack.plan
+    ask = operators_side(load, plan.url("national-portal-sync"), plan.url("metrics-exporter"))
+    parked: dict[str, list[str]] = {}
+    undelivered: dict[str, int] = {}
+    unpublished: dict[str, int] = {}
+    waiting: dict[str, int] = {}
+    # What is drained a moment later was not stuck: retries have their own rhythm.
+    deadline = time.monotonic() + _DRAIN_SECONDS
+    while True:
+        for service in plan.databases:
+            rows = await _at_rest(system, service)
+            parked[service], undelivered[service], unpublished[service] = rows
+        waiting = await asyncio.to_thread(system.stack.rabbit.queue_depths)
+        still = (
+            sum(map(len, parked.values()))
+            + sum(undelivered.values())
+            + sum(unpublished.values())
+            + sum(waiting.values())
+        )
+        if not still or time.monotonic() > deadline:
+            break
+        await asyncio.sleep(0.5)
+    return Evidence(
+        book=load.book,
+        checks=await play.held_against(load, system.stack.outside, ask),
+        parked=parked,
+        waiting=waiting,
+        undelivered=undelivered,
+        unpublished=unpublished,
+    )
+
+
+async def _at_rest(system: System, service: str) -> tuple[list[str], int, int]:
+    """What waits in a service's database."""
+    postgres, name = system.stack.postgres, service.replace("-", "_")
+    connection = await asyncpg.connect(postgres.dsn.rsplit("/", 1)[0] + f"/{name}")
+    try:
+        rows = await connection.fetch(
+            "SELECT consumer, reason, coalesce(type, '') AS type, coalesce(error, '') AS error"
+            " FROM parked WHERE reason <> ALL($1)",
+            list(_NO_HEALING),
+        )
+        undelivered = 0
+        if await connection.fetchval("SELECT to_regclass('delivery') IS NOT NULL"):
+            undelivered = await connection.fetchval(
+                "SELECT count(*) FROM delivery WHERE state <> 'held'"
+            )
+        unpublished = await connection.fetchval("SELECT count(*) FROM outbox")
+    finally:
+        await connection.close()
+    parked = [f"{row['consumer']}: {row['reason']} {row['type']} {row['error']}" for row in rows]
+    return parked, undelivered, unpublished

@@ -1,0 +1,107 @@
+"""The system that is disturbed: real processes, two of the important ones, reached by proxies."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from backbone.assembly import MODULES
+from backbone.demo import play
+from tests.chaos.proxy import Proxies, proxies
+from tests.support.stack import Stack, running_stack
+
+_BROKER_SECONDS = 60.0
+_BLOBS_SIZE = "256m"
+
+TWICE = ("dossier", "gateway", "national-portal-sync")
+"""Services that run as two processes: locks between replicas are worth nothing untested."""
+
+
+@dataclass
+class System:
+    """What faults can get hold of."""
+
+    stack: Stack
+    proxies: Proxies
+    _held: dict[str, asyncio.Lock] = field(default_factory=dict)
+
+    def held(self, what: str) -> asyncio.Lock:
+        """Whoever breaks something has it to themselves until it is mended."""
+        return self._held.setdefault(what, asyncio.Lock())
+
+    @property
+    def services(self) -> list[str]:
+        """Every process of a service, such as ``dossier`` and ``dossier/2``."""
+        return sorted((*MODULES, *(f"{service}/2" for service in TWICE)))
+
+    async def fault(self, program: str, **rule: Any) -> None:
+        """Tell a simulator to misbehave."""
+        await play.set_faults(self.stack.outside, [{"program": program, **rule}])
+
+    async def rules(self, program: str) -> list[dict[str, Any]]:
+        """The rules in force in a simulator."""
+        async with httpx.AsyncClient(trust_env=False) as http:
+            answer = await http.get(f"{self.outside(program)}/_faults")
+        return list(answer.json())
+
+    def outside(self, program: str) -> str:
+        """A simulator's address."""
+        return str(getattr(self.stack.outside, program.replace("-", "_")))
+
+    async def broker(self, method: str, path: str, body: object = None) -> Any:
+        """Ask the management API, once the broker is there (another fault may have it)."""
+        async with asyncio.timeout(_BROKER_SECONDS):
+            while True:
+                try:
+                    request = self.stack.rabbit.broker.request
+                    return await asyncio.to_thread(request, method, path, body)
+                except (OSError, HTTPException):
+                    await asyncio.sleep(0.5)
+
+    async def publish(self, routing_key: str, payload: str) -> None:
+        """Put a message on the services' exchange, as a program that is not ours would."""
+        body = {
+            "properties": {"delivery_mode": 2, "content_type": "application/cloudevents+json"},
+            "routing_key": routing_key,
+            "payload": payload,
+            "payload_encoding": "string",
+        }
+        await self.broker("POST", "/api/exchanges/%2F/events/publish", body)
+
+
+@asynccontextmanager
+async def _room_of_its_own(folder: Path) -> AsyncIterator[None]:
+    """A small file system for the file store, so that it can be filled up; needs root."""
+    await asyncio.to_thread(folder.mkdir, parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={_BLOBS_SIZE}", "tmpfs", str(folder)]
+    mounted = (await _run(*mount)) == 0
+    try:
+        yield
+    finally:
+        if mounted:
+            await _run("umount", "--lazy", str(folder))
+
+
+async def _run(*command: str) -> int:
+    quiet = asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(*command, stdout=quiet, stderr=quiet)
+    return await process.wait()
+
+
+@asynccontextmanager
+async def running_system(folder: Path) -> AsyncIterator[System]:
+    """Everything up, by way of proxies; the simulators keep books that no fault of ours touches."""
+    async with AsyncExitStack() as stack:
+        if os.geteuid() == 0:
+            await stack.enter_async_context(_room_of_its_own(folder / "blobs"))
+        wires = await stack.enter_async_context(proxies())
+        system = await stack.enter_async_context(
+            running_stack(folder, through=wires.through, twice=TWICE)
+        )
+        yield System(system, wires)
