@@ -44,7 +44,7 @@ async def a_service_is_killed(system: System, chance: random.Random) -> str:
         system.stack.kill(service)
         await asyncio.sleep(chance.uniform(0, 1))
         system.stack.start(service)
-        await system.stack.ready(service)
+        await system.back(service)
     return service
 
 
@@ -56,7 +56,7 @@ async def a_service_is_killed_twice_in_a_row(system: System, chance: random.Rand
             system.stack.kill(service)
             system.stack.start(service)
             await asyncio.sleep(pause)
-        await system.stack.ready(service)
+        await system.back(service)
     return service
 
 
@@ -77,7 +77,7 @@ async def a_service_is_told_to_end(system: System, chance: random.Random) -> str
     async with system.held(service):
         await asyncio.to_thread(system.stack.processes.pop(service).stop)
         system.stack.start(service)
-        await system.stack.ready(service)
+        await system.back(service)
     return service
 
 
@@ -123,7 +123,7 @@ async def every_connection_to_the_broker_is_closed(system: System, chance: rando
 @fault
 async def a_queue_is_deleted_by_mistake(system: System, chance: random.Random) -> str:
     queues = sorted(queue["name"] for queue in await system.broker("GET", "/api/queues/%2F"))
-    name: str = chance.choice([queue for queue in queues if not queue.endswith(".dead")])
+    name: str = chance.choice([queue for queue in queues if "." in queue and ".dead" not in queue])
     await system.broker("DELETE", f"/api/queues/%2F/{name}")
     return name
 

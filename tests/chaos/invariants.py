@@ -1,6 +1,7 @@
 """What must hold after every storm. A new one is a function with ``@invariant`` that names every
 violation in a sentence; none means that it holds."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ class Evidence:
         waiting: messages in each queue of the broker.
         undelivered: deliveries that are not made and not held for an operator, by service.
         unpublished: events in the outbox, by service.
+        published: how often each event was published, by its id.
     """
 
     book: Book
@@ -27,6 +29,7 @@ class Evidence:
     waiting: dict[str, int]
     undelivered: dict[str, int]
     unpublished: dict[str, int]
+    published: Counter[str]
 
 
 Invariant = Callable[[Evidence], Iterator[str]]
@@ -72,3 +75,15 @@ def the_backlog_has_drained(evidence: Evidence) -> Iterator[str]:
     for service, events in evidence.unpublished.items():
         if events:
             yield f"{events} events of {service} are not published"
+
+
+MOST_AGAIN = 0.1
+
+
+@invariant
+def relays_publish_the_same_event_again_only_after_a_fault(evidence: Evidence) -> Iterator[str]:
+    """What was not confirmed is published again; two relays never work on the same events."""
+    again = sum(times > 1 for times in evidence.published.values())
+    share = again / max(len(evidence.published), 1)
+    if share > MOST_AGAIN:
+        yield f"{share:.0%} of {len(evidence.published)} events were published more than once"

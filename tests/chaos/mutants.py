@@ -21,6 +21,7 @@ class Mutant:
         package: folder of the packages that it is in.
         file: below that.
         old, new: what stands there, once, and what takes its place.
+        only: the faults that bring out what is missing.
         seed, dossiers, faults: the storm that is to catch it.
     """
 
@@ -29,6 +30,7 @@ class Mutant:
     file: str
     old: str
     new: str
+    only: tuple[str, ...] = ()
     seed: int = 1
     dossiers: int = 300
     faults: int = 25
@@ -44,6 +46,8 @@ MUTANTS = (
         "common/inbox.py",
         "            if event.sequence == last[event.stream] + 1:\n",
         "            if True:\n",
+        only=("messages come again and in another order",),
+        faults=5,
     ),
     Mutant(
         "the lock of the outbox's parts",
@@ -51,6 +55,7 @@ MUTANTS = (
         "common/outbox.py",
         "    FOR UPDATE SKIP LOCKED\n",
         "",
+        faults=0,
     ),
     Mutant(
         "acknowledging only after the commit",
@@ -61,6 +66,7 @@ MUTANTS = (
         "            await lower.basic_ack(batch[-1].delivery_tag, multiple=True, wait=False)\n"
         "            await asyncio.sleep(0.2)\n"
         "            await self._handler([message.body for message in batch])\n",
+        only=("a service is killed",),
     ),
     Mutant(
         "asking about unknown outcomes and flagging what cannot be asked about",
@@ -69,6 +75,7 @@ MUTANTS = (
         '            state, wait = "unknown", _wait(item, outcome)\n'
         "            doubled = doubled or partner.ability(item.kind) is Ability.NONE\n",
         "            wait = _wait(item, outcome)\n",
+        only=("a partner misbehaves",),
     ),
     Mutant(
         "committing before the 202",
@@ -85,6 +92,7 @@ MUTANTS = (
         "            await transaction.__aexit__(None, None, None)\n\n"
         "        self._later = asyncio.create_task(later())\n"
         "        return answers\n",
+        only=("a service is killed", "every session of a database is ended"),
     ),
 )
 
@@ -107,8 +115,9 @@ def survives(mutant: Mutant, folder: Path, say: Callable[[str], None]) -> str | 
     numbers = (mutant.seed, mutant.dossiers, mutant.faults)
     result = folder / "mutant.json"
     result.unlink(missing_ok=True)
+    places = (str(folder), str(result))
     ended = subprocess.run(
-        [sys.executable, "-m", "tests.chaos.mutants", *map(str, numbers), str(folder), str(result)],
+        [sys.executable, "-m", "tests.chaos.mutants", *map(str, numbers), *places, *mutant.only],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(copy.absolute()), str(ROOT)])},
         check=False,
@@ -127,16 +136,18 @@ def survives(mutant: Mutant, folder: Path, say: Callable[[str], None]) -> str | 
     return caught
 
 
-def _run(seed: int, dossiers: int, faults: int, folder: Path, result: Path) -> None:
+def _run(
+    seed: int, dossiers: int, faults: int, folder: Path, result: Path, only: list[str]
+) -> None:
     """The storm of one mutant, in a process that has its code."""
     import uvloop
 
     from tests.chaos.rounds import one_storm
 
-    outcome = uvloop.run(one_storm(folder, seed, dossiers, faults, lambda _: None))
+    outcome = uvloop.run(one_storm(folder, seed, dossiers, faults, lambda _: None, only))
     result.write_text(json.dumps(outcome.violations, ensure_ascii=False), "utf-8")
 
 
 if __name__ == "__main__":
     drawn = [int(number) for number in sys.argv[1:4]]
-    _run(drawn[0], drawn[1], drawn[2], Path(sys.argv[4]), Path(sys.argv[5]))
+    _run(drawn[0], drawn[1], drawn[2], Path(sys.argv[4]), Path(sys.argv[5]), sys.argv[6:])

@@ -18,6 +18,7 @@ def told(outcome: Outcome) -> str:
         f"seed {outcome.seed}: {outcome.dossiers} dossiers, {outcome.submissions} submissions",
         f"{len(outcome.struck)} faults; load {outcome.load_seconds:.0f} s",
         f"at rest {outcome.drain_seconds:.0f} s later",
+        f"{outcome.published} events, {outcome.published_again} of them published more than once",
         *(f"in doubt and flagged: {count} {what}" for what, count in outcome.doubtful.items()),
     ]
     for name, found in outcome.violations.items():
@@ -63,6 +64,8 @@ def _lines(done: list[Outcome], caught: Mapping[str, str | None]) -> list[str]:
         f"| dossiers | {sum(one.dossiers for one in done):,} |",
         f"| submissions (202) | {sum(one.submissions for one in done):,} |",
         f"| faults | {sum(len(one.struck) for one in done):,} |",
+        f"| events | {sum(one.published for one in done):,} |",
+        f"| … published more than once (harmless) | {sum(one.published_again for one in done):,} |",
         *(f"| in doubt and flagged: {what} | {count} |" for what, count in doubtful.items()),
         f"| lost or doubled | {violations} |",
         "",

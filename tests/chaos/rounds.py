@@ -1,7 +1,7 @@
 """One storm on a fresh system, and many of them until there are enough."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -17,13 +17,17 @@ OUTCOME = TypeAdapter(Outcome)
 Say = Callable[[str], None]
 
 
-async def one_storm(folder: Path, seed: int, dossiers: int, faults: int, say: Say) -> Outcome:
+async def one_storm(
+    folder: Path, seed: int, dossiers: int, faults: int, say: Say, only: Sequence[str] = ()
+) -> Outcome:
     """A storm on a system of its own; its logs stay where something was violated."""
     place = (folder / f"storm-{seed}").absolute()
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     async with running_system(place) as system:
-        outcome = await storm(system, seed=seed, dossiers=dossiers, faults=faults, say=say)
+        outcome = await storm(
+            system, seed=seed, dossiers=dossiers, faults=faults, only=only, say=say
+        )
     if not outcome.violations:
         shutil.rmtree(place)
     return outcome

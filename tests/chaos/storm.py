@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import asyncpg
@@ -16,7 +16,7 @@ from backbone.demo.flags import operators_side
 from backbone.demo.lives import lives as make_lives
 from tests.chaos.faults import FAULTS, Fault
 from tests.chaos.invariants import INVARIANTS, Evidence
-from tests.chaos.system import System
+from tests.chaos.system import WITNESS, System
 
 _AT_ONCE = 2
 """Faults that may be at work at the same time, besides those that are two by themselves."""
@@ -44,6 +44,8 @@ class Outcome:
     struck: list[Struck]
     doubtful: dict[str, int]
     violations: dict[str, list[str]]
+    published: int
+    published_again: int
     load_seconds: float
     drain_seconds: float
 
@@ -55,12 +57,14 @@ async def storm(
     dossiers: int,
     faults: int,
     first: int = 1,
+    only: Sequence[str] = (),
     say: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
     """Play dossiers while faults strike; the same seed draws the same faults at the same places.
 
     Args:
         first: number of the first dossier, so that rounds on one system do not meet.
+        only: names of the faults to draw from; all of them where none is named.
         say: hears of every fault.
     """
     plan = system.stack.plan
@@ -70,9 +74,10 @@ async def storm(
     played = make_lives(dossiers, play.AGENCIES, procedures, seed=seed, first=first)
     total = sum(1 + len(life.steps) for life in played)
     await _empty_books(system)
+    await system.watch()
     began = time.monotonic()
     async with asyncio.TaskGroup() as tasks:
-        thunder = tasks.create_task(_strike(system, load, drawn(seed, faults, total), say))
+        thunder = tasks.create_task(_strike(system, load, drawn(seed, faults, total, only), say))
         await load.play(played, at_once=24, step_done=_ignore)
         struck = await thunder
     loaded = time.monotonic()
@@ -90,17 +95,22 @@ async def storm(
             for check in INVARIANTS
             if (found := list(check(evidence)))
         },
+        published=len(evidence.published),
+        published_again=sum(times > 1 for times in evidence.published.values()),
         load_seconds=loaded - began,
         drain_seconds=time.monotonic() - loaded,
     )
 
 
-def drawn(seed: int, faults: int, total: int) -> list[tuple[int, Fault, random.Random]]:
+def drawn(
+    seed: int, faults: int, total: int, only: Sequence[str] = ()
+) -> list[tuple[int, Fault, random.Random]]:
     """Which faults strike after how many submissions: every kind once before any comes again."""
     chance = random.Random(seed)
     kinds: list[Fault] = []
     while len(kinds) < faults:
-        kinds += chance.sample(FAULTS, len(FAULTS))
+        known = [one for one in FAULTS if not only or one.name in only]
+        kinds += chance.sample(known, len(known))
     places = sorted(int(chance.random() * total * 0.95) for _ in range(faults))
     return [
         (place, kind, random.Random(f"{seed}:{number}"))
@@ -169,6 +179,7 @@ async def _evidence(system: System, load: ClientSystem) -> Evidence:
             rows = await _at_rest(system, service)
             parked[service], undelivered[service], unpublished[service] = rows
         waiting = await asyncio.to_thread(system.stack.rabbit.queue_depths)
+        waiting.pop(WITNESS, None)
         still = (
             sum(map(len, parked.values()))
             + sum(undelivered.values())
@@ -185,6 +196,7 @@ async def _evidence(system: System, load: ClientSystem) -> Evidence:
         waiting=waiting,
         undelivered=undelivered,
         unpublished=unpublished,
+        published=await system.published(),
     )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -9,7 +10,9 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+import aio_pika
 import httpx
+from aio_pika.abc import AbstractIncomingMessage
 
 from backbone.assembly import MODULES
 from backbone.demo import play
@@ -17,6 +20,9 @@ from tests.chaos.proxy import Proxies, proxies
 from tests.support.stack import Stack, running_stack
 
 _BROKER_SECONDS = 60.0
+_BACK_SECONDS = 120.0
+WITNESS = "chaos-witness"
+"""A queue that gets a copy of every event."""
 _BLOBS_SIZE = "256m"
 
 TWICE = ("dossier", "gateway", "national-portal-sync")
@@ -39,6 +45,17 @@ class System:
     def services(self) -> list[str]:
         """Every process of a service, such as ``dossier`` and ``dossier/2``."""
         return sorted((*MODULES, *(f"{service}/2" for service in TWICE)))
+
+    async def back(self, process: str) -> None:
+        """Wait until a service is ready; one that ends because what it needs is away is started
+        again, as whatever runs it in production does."""
+        async with asyncio.timeout(_BACK_SECONDS):
+            while True:
+                try:
+                    return await self.stack.ready(process)
+                except AssertionError:
+                    await asyncio.to_thread(self.stack.processes.pop(process).stop)
+                    self.stack.start(process)
 
     async def fault(self, program: str, **rule: Any) -> None:
         """Tell a simulator to misbehave."""
@@ -73,6 +90,36 @@ class System:
             "payload_encoding": "string",
         }
         await self.broker("POST", "/api/exchanges/%2F/events/publish", body)
+
+    async def watch(self) -> None:
+        """From now on the broker keeps a copy of all that is published."""
+        if any(queue["name"] == WITNESS for queue in await self.broker("GET", "/api/queues/%2F")):
+            await self.broker("DELETE", f"/api/queues/%2F/{WITNESS}")
+        await self.broker("PUT", f"/api/queues/%2F/{WITNESS}", {"durable": True})
+        binding = {"routing_key": "#", "arguments": {}}
+        await self.broker("POST", f"/api/bindings/%2F/e/events/q/{WITNESS}", binding)
+
+    async def published(self) -> Counter[str]:
+        """How often each event was published since ``watch``, by its id."""
+        times: Counter[str] = Counter()
+        async with await aio_pika.connect(self.stack.rabbit.url) as connection:
+            channel = await connection.channel()
+            queue = await channel.get_queue(WITNESS)
+            left = queue.declaration_result.message_count or 0
+            done = asyncio.Event()
+
+            async def note(message: AbstractIncomingMessage) -> None:
+                nonlocal left
+                left -= 1
+                if message.message_id is not None:  # what a fault published has none
+                    times[message.message_id] += 1
+                if left <= 0:
+                    done.set()
+
+            if left:
+                await queue.consume(note, no_ack=True)
+                await done.wait()
+        return times
 
 
 @asynccontextmanager

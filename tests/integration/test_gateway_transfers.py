@@ -1,11 +1,19 @@
 """The gateway judges rights by the agency that has the dossier, as soon as it hears of it."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
 
-from common.contracts.dossier import SubmissionApplied
+from common.contracts.catalog import Field
+from common.contracts.commands import ProcedureSummary
+from common.contracts.dossier import (
+    DossierImported,
+    DossierState,
+    StepTaken,
+    SubmissionApplied,
+)
 from tests.support.databases import Databases
 from tests.support.gateway import (
     AGENCY,
@@ -18,6 +26,8 @@ from tests.support.gateway import (
     step,
     submission,
 )
+
+NOON = datetime(2015, 3, 2, 5, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -106,3 +116,26 @@ async def test_the_target_needs_to_exist_and_no_rights(gateway: RunningGateway) 
         step("transfer", agency=OTHER, reason="Lấy về"), client="foreign"
     )
     assert foreign.status_code == 403
+
+
+async def test_an_old_dossier_is_stepped_by_the_agency_it_entered_with(
+    gateway: RunningGateway,
+) -> None:
+    entered = DossierState(
+        code=dossier_code(),
+        agency=OTHER,
+        procedure=ProcedureSummary(
+            code="1.000001", name="Cấp phép", field=Field(code=None, name="x")
+        ),
+        channel="1",
+        applicant_kind="1",
+        sealed="",
+        summary="Hồ sơ cũ",
+        status="2",
+        submitted_at=NOON,
+        historic=True,
+    )
+    last = StepTaken(number=1, kind="submit", status="2", at=NOON)
+    assert await who_may(gateway) == ["one-stop"]
+    await gateway.hear(DossierImported(dossier=entered, step=last))
+    assert await who_may(gateway) == ["foreign"]

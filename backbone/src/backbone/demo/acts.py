@@ -149,7 +149,7 @@ async def files_reach_the_portal_as_links(scene: Scene) -> Check:
 
 async def a_lower_level_submits_once(scene: Scene) -> Check:
     """The door in the shape of NopHoSo: token, code, and the same submission twice."""
-    check = Check("submissions from a lower level, once", 1, 0)
+    check = Check("submissions from below, once", 1, 0)
     base = scene.url("gateway") + "/exchange/v1"
     client_id, secret = scene.credentials
     asked = {"client_id": client_id, "client_secret": secret}
@@ -180,7 +180,7 @@ async def a_lower_level_submits_once(scene: Scene) -> Check:
 
 async def old_dossiers_stay_here(scene: Scene) -> Check:
     """Dossiers of years ago enter the system of record, and nobody outside hears of them."""
-    check = Check("old dossiers entered, none told outside", 50, 0)
+    check = Check("old dossiers in, none told outside", 50, 0)
     lines: list[dict[str, Any]] = [
         {
             "code": f"{AGENCY}-1503{1 + number % 28:02d}-{1 + number:04d}",
@@ -304,7 +304,7 @@ async def the_day_reconciles(scene: Scene) -> Check:
 
 async def conformance_is_shown_with_evidence(scene: Scene) -> Check:
     """Điều 13.2: exchanges with the three systems were seen."""
-    check = Check("connections of NĐ 42 Điều 13.2, seen", 3, 0)
+    check = Check("connections of Điều 13.2, seen", 3, 0)
 
     async def seen() -> set[str] | None:
         told = await scene.call("GET", "gateway", f"/v1/conformance/{AGENCY}", expect=200)

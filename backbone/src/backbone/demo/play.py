@@ -26,7 +26,6 @@ SCOPES = (
     "dossiers:write",
     "dossiers:read",
     "dossiers:personal",
-    "catalog:read",
     "signing:read",
     "dossiers:search",
     "questions:read",

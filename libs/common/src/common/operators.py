@@ -26,38 +26,17 @@ Reason = Annotated[
 ]
 
 
-class Item(BaseModel):
-    """A parked event; of its data only the names of the members are shown."""
-
-    id: int
-    consumer: str
-    stream: str | None
-    sequence: int | None
-    event_id: UUID
-    type: str | None
-    agency: str | None
-    subject: str | None
-    reason: str
-    """``early`` (its forerunners are missing), ``failed`` or ``undecodable``."""
-    error: str | None
-    attempts: int
-    parked_at: datetime
-    next_at: datetime | None
-    bytes: int
-    members: list[str]
-
-
 class Items(BaseModel):
     """A page; ``next`` continues it as ``after``, and is null at the end."""
 
-    items: list[Item]
+    items: list[desk.Parked]
     next: int | None
 
 
 class Plan(BaseModel):
     """What an action does or, in a dry run, would do."""
 
-    item: Item
+    item: desk.Parked
     done: bool
     """False for a dry run."""
     position: int | None
@@ -126,7 +105,7 @@ async def parked(
             stream=stream,
             type_=event_type,
         )
-    return Items(items=[_item(one) for one in found], next=following)
+    return Items(items=found, next=following)
 
 
 @router.get("/parked/{id}")
@@ -149,36 +128,17 @@ async def dismiss(request: Request, operator: Operator, id_: ItemId, wanted: Wan
     return await _act(request, operator, id_, wanted, "dismiss")
 
 
-class HeldItem(BaseModel):
-    """A delivery that its partner refused; of its body only the names of the members are shown."""
-
-    id: int
-    partner: str
-    lane: str
-    agency: str
-    subject: str
-    kind: str
-    key: str
-    version: int
-    attempts: int
-    error: str | None
-    maybe_doubled: bool
-    created_at: datetime
-    bytes: int
-    members: list[str]
-
-
 class HeldItems(BaseModel):
     """A page; ``next`` continues it as ``after``, and is null at the end."""
 
-    items: list[HeldItem]
+    items: list[held.Held]
     next: int | None
 
 
 class HeldPlan(BaseModel):
     """What an action does or, in a dry run, would do."""
 
-    item: HeldItem
+    item: held.Held
     done: bool
     ahead: list[int]
     """Ids of deliveries of the same subject that go before it."""
@@ -209,7 +169,7 @@ async def held_items(
             subject=subject,
         )
     following = found[-1].id if len(found) == limit else None
-    return HeldItems(items=[HeldItem.model_validate(asdict(one)) for one in found], next=following)
+    return HeldItems(items=found, next=following)
 
 
 @router.get("/held/{id}")
@@ -247,7 +207,7 @@ async def _around(request: Request, operator: Principal, item: int, *, done: boo
     if found is None:
         raise _not_held()
     return HeldPlan(
-        item=HeldItem.model_validate(asdict(found.item)),
+        item=found.item,
         done=done,
         ahead=list(found.ahead),
         behind=found.behind,
@@ -299,12 +259,8 @@ def _database(request: Request) -> Database:
     return database
 
 
-def _item(one: desk.Parked) -> Item:
-    return Item.model_validate(asdict(one))
-
-
 def _plan(planned: desk.Plan | None, *, done: bool) -> Plan:
     if planned is None:
         raise NotFound("Không có sự kiện này", "No such event is parked here")
-    members: dict[str, Any] = {**asdict(planned), "item": _item(planned.item), "done": done}
+    members: dict[str, Any] = {**asdict(planned), "item": planned.item, "done": done}
     return Plan.model_validate(members)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import structlog
 
 from common.contracts.catalog import AgencyPublished, EditionPublished, ProcedurePublished
-from common.contracts.dossier import SubmissionApplied, SubmissionRefused
+from common.contracts.codes import agency_of_dossier
+from common.contracts.dossier import DossierImported, SubmissionApplied, SubmissionRefused
 from common.envelope import Received
 from common.erasure import erasures
 from common.inbox import Subscription
@@ -76,6 +77,18 @@ def _outcome(received: Received) -> Outcome | None:
     return None
 
 
+async def imported(unit: Unit, events: Sequence[Received]) -> None:
+    """Old dossiers may be with another agency than their code names: rights follow that one."""
+    facts = [event.event for event in events if isinstance(event.event, DossierImported)]
+    elsewhere = {
+        fact.dossier.code: (fact.dossier.agency, fact.step.number)
+        for fact in facts
+        if fact.dossier.agency != agency_of_dossier(fact.dossier.code)
+    }
+    if elsewhere:
+        await submissions.place(unit.connection, elsewhere)
+
+
 def subscriptions(waiting: Waiting) -> tuple[Subscription, ...]:
     """Every queue of the gateway."""
     return (
@@ -83,5 +96,7 @@ def subscriptions(waiting: Waiting) -> tuple[Subscription, ...]:
             "outcomes", ("submission.applied.v1", "submission.refused.v1"), Outcomes(waiting)
         ),
         Subscription("catalog", ("catalog.#",), catalogue),
+        # Always the first of its stream, so that nothing is missed by hearing nothing else of it.
+        Subscription("imports", ("dossier.imported.v1",), imported),
         erasures(erase),
     )

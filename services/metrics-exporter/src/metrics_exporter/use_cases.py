@@ -35,6 +35,7 @@ async def queue_records(unit: Unit, events: Sequence[Received], wire: Wire) -> N
             key=record_key(event.event),
             body=wire.record(event.event),
             traceparent=traceparent_after(event),
+            lane=event.event.lane,
         )
         for event in events
         if isinstance(event.event, DossierFact)

@@ -101,7 +101,7 @@ class ProcedureSummary(Data):
     name: str
     field: ProcedureField
     version: int | None = None
-    """Of the catalogue's entry; null where the catalogue knew of none for that day."""
+    """Of the catalogue: the one valid on that day, or the first known for a day before it."""
     time: ProcessingTime | None = None
     service_level: Literal["full", "partial"] | None = None
     has_fee: bool | None = None

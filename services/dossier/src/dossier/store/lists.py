@@ -147,7 +147,7 @@ def _conditions(wanted: Wanted, given: dict[str, Any]) -> list[str]:
     choose("due_at >= :due_from", "due_from", wanted.due[0])
     choose("due_at < :due_to", "due_to", wanted.due[1])
     choose(
-        "due_at < :overdue_at AND status IN (1, 2, 4) AND NOT historic",
+        "due_at < :overdue_at AND status IN (1, 2, 4, 6) AND NOT historic",
         "overdue_at",
         wanted.overdue_at,
     )

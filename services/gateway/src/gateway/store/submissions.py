@@ -90,6 +90,16 @@ _DECIDE = text(
     SELECT count(*) FROM decided
     """
 )
+_PLACE = text(
+    """
+    INSERT INTO transferred_dossier AS known (dossier_code, agency, step_number)
+    SELECT * FROM unnest(CAST(:codes AS text[]), CAST(:agencies AS text[]),
+        CAST(:steps AS integer[])) AS placed (code, agency, step) ORDER BY code
+    ON CONFLICT (dossier_code) DO UPDATE
+        SET agency = excluded.agency, step_number = excluded.step_number
+        WHERE excluded.step_number > known.step_number
+    """
+)
 _DECIDED = text(
     f"SELECT {_ROW} FROM submission WHERE id = ANY(CAST(:ids AS uuid[])) AND state <> 'pending'"  # noqa: S608 - constants
 )
@@ -198,6 +208,22 @@ async def agencies_of(connection: AsyncConnection, codes: Sequence[str]) -> dict
     """
     found = await connection.execute(_AGENCIES, {"codes": sorted(set(codes))})
     return {row.dossier_code: row.agency for row in found}
+
+
+async def place(connection: AsyncConnection, elsewhere: Mapping[str, tuple[str, int]]) -> None:
+    """Note dossiers that are with another agency than the one that their code names.
+
+    Args:
+        elsewhere: agency (new form) and number of the step that says so, by dossier code.
+    """
+    await connection.execute(
+        _PLACE,
+        {
+            "codes": list(elsewhere),
+            "agencies": [agency for agency, _ in elsewhere.values()],
+            "steps": [step for _, step in elsewhere.values()],
+        },
+    )
 
 
 async def decide(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> int:
