@@ -12,7 +12,8 @@ from typing import Any
 
 import asyncpg
 
-from tests.chaos.system import System
+from tests.chaos import clock
+from tests.chaos.system import System, clock_of
 
 Strike = Callable[[System, random.Random], Awaitable[str]]
 
@@ -79,6 +80,20 @@ async def a_service_is_told_to_end(system: System, chance: random.Random) -> str
         system.stack.start(service)
         await system.back(service)
     return service
+
+
+@fault
+async def a_clock_is_stepped_and_set_right_again(system: System, chance: random.Random) -> str:
+    """Needs libfaketime; elsewhere it does nothing and says so."""
+    service, off = chance.choice(system.services), chance.choice([-300, -45, 45, 300])
+    if not system.clocks:
+        return "not here: no libfaketime"
+    async with system.held(f"clock of {service}"):
+        file = clock_of(system.stack.plan.folder, service)
+        clock.step(file, off)
+        await asyncio.sleep(chance.uniform(2, 6))
+        clock.step(file, 0)
+    return f"{service} by {off} s"
 
 
 # The broker.

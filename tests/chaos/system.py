@@ -16,6 +16,7 @@ from aio_pika.abc import AbstractIncomingMessage
 
 from backbone.assembly import MODULES
 from backbone.demo import play
+from tests.chaos import clock
 from tests.chaos.proxy import Proxies, proxies
 from tests.support.stack import Stack, running_stack
 
@@ -35,6 +36,8 @@ class System:
 
     stack: Stack
     proxies: Proxies
+    clocks: bool
+    """Whether clocks can be stepped here."""
     _held: dict[str, asyncio.Lock] = field(default_factory=dict)
 
     def held(self, what: str) -> asyncio.Lock:
@@ -122,6 +125,11 @@ class System:
         return times
 
 
+def clock_of(folder: Path, process: str) -> Path:
+    """The file that a process's clock follows."""
+    return folder / f"{process.replace('/', '-')}.clock"
+
+
 @asynccontextmanager
 async def _room_of_its_own(folder: Path) -> AsyncIterator[None]:
     """A small file system for the file store, so that it can be filled up; needs root."""
@@ -148,7 +156,12 @@ async def running_system(folder: Path) -> AsyncIterator[System]:
         if os.geteuid() == 0:
             await stack.enter_async_context(_room_of_its_own(folder / "blobs"))
         wires = await stack.enter_async_context(proxies())
+        library = await asyncio.to_thread(clock.library)
+
+        def around(process: str) -> dict[str, str]:
+            return clock.environment(library, clock_of(folder, process)) if library else {}
+
         system = await stack.enter_async_context(
-            running_stack(folder, through=wires.through, twice=TWICE)
+            running_stack(folder, through=wires.through, twice=TWICE, around=around)
         )
-        yield System(system, wires)
+        yield System(system, wires, clocks=library is not None)

@@ -19,7 +19,7 @@ from tests.support.stack import Stack, running_stack
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-DOSSIERS = 300
+DOSSIERS = 150
 SILENT = Console(quiet=True)
 CALLS_WHO_CANNOT_BE_ASKED = {"national-portal-sync", "metrics-exporter", "signature-connector"}
 _FIRST = count(1, DOSSIERS)

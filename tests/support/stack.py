@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,6 +32,7 @@ class Stack:
 
     Attributes:
         outside: the outside systems' own addresses, for those who look into their books.
+        around: further environment of a process.
     """
 
     plan: Plan
@@ -40,6 +41,7 @@ class Stack:
     outside: Outside
     processes: dict[str, Leashed] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
+    around: Callable[[str], Mapping[str, str]] = lambda _: {}
 
     def start(self, process: str) -> None:
         """Start a service's process."""
@@ -48,7 +50,7 @@ class Stack:
         self.processes[process] = Leashed(
             [sys.executable, "-m", service.replace("-", "_"), "serve"],
             log=self.log(process),
-            env={**os.environ, **environment_of(own, service)},
+            env={**os.environ, **environment_of(own, service), **self.around(process)},
         )
 
     def port(self, process: str) -> int:
@@ -94,7 +96,11 @@ async def _straight(_: str, address: str) -> str:
 
 @asynccontextmanager
 async def running_stack(
-    folder: Path, *, through: Through = _straight, twice: Sequence[str] = ()
+    folder: Path,
+    *,
+    through: Through = _straight,
+    twice: Sequence[str] = (),
+    around: Callable[[str], Mapping[str, str]] = lambda _: {},
 ) -> AsyncIterator[Stack]:
     """Everything up and ready; everything gone at the end.
 
@@ -102,6 +108,7 @@ async def running_stack(
         through: changes the addresses under which services reach the database, the broker and the
             outside systems.
         twice: services that run as two processes.
+        around: further environment of a process.
     """
     async with AsyncExitStack() as stack:
         rabbit = RabbitNode(folder / "rabbit")
@@ -122,7 +129,7 @@ async def running_stack(
             clients=(play.demo_client(),),
             amqp_url=await through("broker", rabbit.url),
         )
-        system = Stack(plan, postgres, rabbit, outside)
+        system = Stack(plan, postgres, rabbit, outside, around=around)
 
         def stop() -> None:
             for process in system.processes.values():

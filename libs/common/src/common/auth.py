@@ -236,3 +236,7 @@ class OwnToken:
                 self._token = str(body["access_token"])
                 self._until = time.monotonic() + float(body["expires_in"]) - 60
         return {"Authorization": f"Bearer {self._token}"}
+
+    def forget(self) -> None:
+        """The token was refused, though it should still be good: keys or clocks have changed."""
+        self._until = 0.0

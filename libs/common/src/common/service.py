@@ -208,7 +208,10 @@ def _keys(settings: ServiceSettings, http: httpx.AsyncClient) -> TokenKeys:
 async def _running(core: Core, parts: Parts, shared: Shared) -> AsyncIterator[None]:
     """Consumers, relay and workers, started in this order and stopped in the reverse one."""
     history = shared.history or HttpHistory(
-        core.settings.history_urls, core.http, core.own_token.headers
+        core.settings.history_urls,
+        core.http,
+        core.own_token.headers,
+        core.own_token.forget,
     )
     core.consumers = [
         Consumer(core.name, subscription, core.outbox, core.telemetry)
