@@ -178,6 +178,8 @@ class RabbitNode:
     def freeze(self) -> None:
         """Stop it from running while its connections stay open (SIGSTOP)."""
         self._signal(signal.SIGSTOP)
+        while not self._stopped():  # on a busy machine its threads stop one after the other
+            time.sleep(0.001)
 
     def thaw(self) -> None:
         """Let it run again (SIGCONT)."""
@@ -209,6 +211,14 @@ class RabbitNode:
         if done.returncode:
             raise RabbitMQError(f"rabbitmqctl {' '.join(arguments)}: {done.stdout}{done.stderr}")
         return done.stdout
+
+    def _stopped(self) -> bool:
+        pid = self._server.pid if self._server else 0
+        states = [
+            stat.read_text().rpartition(")")[2].split()[0]
+            for stat in Path(f"/proc/{pid}/task").glob("*/stat")
+        ]
+        return bool(states) and set(states) <= {"T", "t"}
 
     def _signal(self, number: signal.Signals) -> None:
         if self._server is None:
