@@ -23,10 +23,11 @@ def test_the_main_job_ends_without_differences(tmp_path: Path) -> None:
     done = run(tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "dossiers at the national portal" in done.stdout
+    assert "dossiers of the day, reconciled" in done.stdout
 
 
 def test_a_dossier_that_the_portal_forgot_is_named(tmp_path: Path) -> None:
     fault = {"program": "national-portal", "on": "DongBoHoSoMC", "kind": "forget"}
-    done = run(tmp_path, "--fault", json.dumps(fault))
+    done = run(tmp_path, "--patience", "8", "--fault", json.dumps(fault))
     assert done.returncode == 1, done.stdout + done.stderr
     assert "the portal does not know it" in done.stdout

@@ -34,6 +34,9 @@ def run(
     folder: Annotated[Path, typer.Option(help="Where everything of this run is kept.")] = Path(
         ".run"
     ),
+    patience: Annotated[
+        float, typer.Option(min=1, help="Seconds without movement that are taken for the end.")
+    ] = play.STILL_SECONDS,
     fault: Annotated[
         list[str] | None,
         typer.Option(help="JSON for a simulator, with its `program`: make it misbehave."),
@@ -41,11 +44,16 @@ def run(
 ) -> None:
     """All services in this process, dossiers through their lives, and the comparison."""
     faults = [json.loads(text) for text in fault or ()]
-    sys.exit(uvloop.run(_run(once, count, seed, folder.absolute(), faults)))
+    sys.exit(uvloop.run(_run(once, count, seed, folder.absolute(), faults, patience)))
 
 
 async def _run(
-    once: bool, count: int, seed: int, folder: Path, faults: list[dict[str, object]]
+    once: bool,
+    count: int,
+    seed: int,
+    folder: Path,
+    faults: list[dict[str, object]],
+    patience: float,
 ) -> int:
     console = Console()
     started = time.monotonic()
@@ -69,7 +77,7 @@ async def _run(
             client, operator = plan.clients
             system = ClientSystem(plan.url("gateway"), client.client_id, client.secret)
             await play.play(console, system, count, seed)
-            await play.arrived(console, outside, system.book)
+            await play.arrived(console, outside, system.book, patience)
             ask = operators_side(
                 system, plan.url("national-portal-sync"), plan.url("metrics-exporter")
             )

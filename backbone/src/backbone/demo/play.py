@@ -35,7 +35,7 @@ SCOPES = (
     "operations",
 )
 AGENCIES = ("H49", "H26", "H29", "H17", "H01", "H60")
-_STILL_SECONDS = 60.0
+STILL_SECONDS = 60.0
 _AFTER_SECONDS = 1.0
 _FIRST_PORT = 8080
 REFUSES = {"on": "sign_file", "kind": "refuse", "match": {"user_id": REFUSING_SIGNER}}
@@ -177,13 +177,19 @@ async def catalogue(system: ClientSystem) -> list[Procedure]:
             await asyncio.sleep(0.2)
 
 
-async def arrived(console: Console, outside: Outside, book: Book) -> None:
+async def arrived(
+    console: Console, outside: Outside, book: Book, patience: float = STILL_SECONDS
+) -> None:
     """Wait until everything is in the outside systems' books, or until nothing has moved there for
-    a minute; the comparison then says what is missing."""
+    a while; the comparison then says what is missing.
+
+    Args:
+        patience: seconds without any movement.
+    """
     still = 0.0
     last: tuple[int, ...] = ()
     with console.status("waiting until everything has arrived"):
-        while still < _STILL_SECONDS and not await complete(book, outside):
+        while still < patience and not await complete(book, outside):
             await asyncio.sleep(0.5)
             now = await settled(outside)
             still = still + 0.5 if now == last else 0.0
