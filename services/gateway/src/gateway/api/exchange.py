@@ -48,6 +48,19 @@ class Envelope(BaseModel):
     data: Any = None
 
 
+class RefusedBehind(Exception):
+    """A service behind the gateway refused; ``answer`` says so in this door's form."""
+
+    def __init__(self, problem: dict[str, Any], status: int) -> None:
+        super().__init__(status)
+        told = {
+            "code": _slug(problem),
+            "message": str(problem.get("detail") or problem.get("title") or "Từ chối"),
+            "data": None,
+        }
+        self.answer = _json(told, status)
+
+
 class InEnvelope(APIRoute):
     """A route whose refusals have the form of its answers."""
 
@@ -59,6 +72,8 @@ class InEnvelope(APIRoute):
                 return await handle(request)
             except Problem as problem:
                 return _refused(problem)
+            except RefusedBehind as refused:
+                return refused.answer
             except BodyTooLarge as error:
                 return _refused(error.problem)
             except RequestValidationError as error:
@@ -205,19 +220,8 @@ def _read(status: int, content: bytes) -> dict[str, Any]:
     if status == 200 and isinstance(told, dict):
         return told
     if 400 <= status < 500:
-        raise _passed_on(told, status)
+        raise RefusedBehind(told if isinstance(told, dict) else {}, status)
     raise Upstream
-
-
-def _passed_on(told: Any, status: int) -> Problem:
-    body = told if isinstance(told, dict) else {}
-    kind = type(
-        "PassedOn",
-        (Problem,),
-        {"status": status, "slug": _slug(body), "title": str(body.get("title") or "Từ chối")},
-    )
-    made: Problem = kind(body.get("detail"), body.get("detail_en"))
-    return made
 
 
 def _slug(body: dict[str, Any]) -> str:
