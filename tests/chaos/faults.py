@@ -161,13 +161,15 @@ async def the_database_crashes(system: System, chance: random.Random) -> str:
 @fault
 async def every_session_of_a_database_is_ended(system: System, chance: random.Random) -> str:
     name = chance.choice(sorted(system.stack.plan.databases)).replace("-", "_")
-    connection = await asyncpg.connect(system.stack.postgres.dsn)
-    try:
-        ended = await connection.fetchval(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = $1", name
-        )
-    finally:
-        await connection.close()
+    async with system.held("database"):
+        connection = await asyncpg.connect(system.stack.postgres.dsn)
+        try:
+            ended = await connection.fetchval(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = $1",
+                name,
+            )
+        finally:
+            await connection.close()
     return f"{ended} of {name}"
 
 
