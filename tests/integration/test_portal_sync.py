@@ -285,13 +285,12 @@ async def test_answers_per_item_are_taken_per_item(at_work: Rig) -> None:
 async def test_a_busy_portal_is_left_alone_and_costs_no_attempt(at_work: Rig) -> None:
     at_work.fault("DongBoHoSoMC", "status", code=503, retry_after=2, times=1)
     await at_work.take(*life(CODE, 1, 1))
+    started = time.monotonic()
     await at_work.deliverer.once()
     (row,) = await at_work.rows("SELECT attempts, state FROM delivery WHERE kind = 'dossier'")
     assert (row.attempts, row.state) == (0, "due")
-    assert 1 < at_work.breaker.wait() <= 2
-    started = time.monotonic()
     await at_work.drain()
-    assert time.monotonic() - started > 1
+    assert time.monotonic() - started >= 2, "not before the portal said"
     dossier = await at_work.books(CODE)
     assert dossier is not None
     assert (dossier["created"], numbers(dossier)) == (1, once(1))

@@ -5,12 +5,11 @@ are capital; a telephone number begins with 0 whether or not it was given with t
 """
 
 import unicodedata
-from typing import Literal, get_args
+from typing import Literal
 
 from dossier.domain.masking import Applicant
 
 IdentityType = Literal["citizen-id", "old-citizen-id", "passport", "tax-code"]
-IDENTITY_TYPES: tuple[IdentityType, ...] = get_args(IdentityType)
 PHONE, EMAIL = "phone", "email"
 _BETWEEN = str.maketrans("", "", " .-\u2010\u2011\u2012\u2013\u2014\u00a0\t")
 _COUNTRY, _NATIONAL_DIGITS = "84", 9

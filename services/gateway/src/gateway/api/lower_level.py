@@ -22,7 +22,6 @@ from common.problems import fields
 from gateway.api.bodies import Submit
 from gateway.domain import CLIENT_ID_PATTERN
 
-CONVERTER = "lower-level/1"
 VIETNAM = timezone(timedelta(hours=7))
 
 _KINDS = {"0": "1", "1": "2", "2": "4"}

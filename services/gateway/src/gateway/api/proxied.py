@@ -1,12 +1,11 @@
 """Reads that other services answer: dossiers and signing requests."""
 
-from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Header, Path, Query, Request, Response
-from pydantic import AwareDatetime, BaseModel
+from pydantic import AwareDatetime
 
 from common.auth import Principal, requires
 from common.contracts.codes import AGENCY_PATTERN, DossierCode, ProcedureCode
@@ -32,16 +31,6 @@ Purpose = Annotated[
 ]
 # Either form of an agency code.
 AgencyQuery = Annotated[str | None, Query(max_length=35, pattern=AGENCY_PATTERN)]
-
-
-class PendingDossier(BaseModel):
-    """A dossier whose submission has been taken in and not decided yet."""
-
-    code: str
-    agency: str
-    state: Literal["pending"]
-    submission_id: UUID
-    received_at: datetime
 
 
 @router.get(
