@@ -11,7 +11,7 @@ from tests.chaos.system import running_system
 
 DOSSIERS, FAULTS = 100_000, 1_000
 """What the long proof is made of."""
-ROUND_DOSSIERS, ROUND_FAULTS = 2_500, 25
+ROUND_DOSSIERS, ROUND_FAULTS = 5_000, 50
 
 OUTCOME = TypeAdapter(Outcome)
 Say = Callable[[str], None]

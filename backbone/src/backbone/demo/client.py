@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,8 @@ from common.http import http_client, retry_after
 
 _TRIES = 200
 _SIGNATURE_SECONDS = 120.0
+_LONGEST_PAUSE = 3.0
+_PAGE = 200
 
 
 class Unexpected(Exception):
@@ -75,8 +78,9 @@ class ClientSystem:
                     await self._submit(http, sent)
                     step_done(sent)
                 for number, step in enumerate(life.steps):
-                    if number == life.wait_for_signature:
-                        await self._await_signature(http, life.code)
+                    signs = number == life.wait_for_signature
+                    if signs and not await self._signed(http, life.code):
+                        return  # the comparison says what was not done
                     async with turn:
                         await self._step(http, sent, number, step)
                         step_done(sent)
@@ -88,31 +92,32 @@ class ClientSystem:
                     tasks.create_task(one(life))
 
     async def outcomes(self) -> dict[str, str]:
-        """The state of every submission in the book, as the gateway tells it."""
+        """The state of every submission of this client, as the gateway tells it."""
         states: dict[str, str] = {}
-        turn = asyncio.Semaphore(8)
+        after: str | None = ""
         async with http_client(timeout=30.0) as http:
-
-            async def one(submission: str) -> None:
-                async with turn:
-                    answer = await self._call(http, "GET", f"/v1/submissions/{submission}")
-                states[submission] = answer.json()["state"]
-
-            async with asyncio.TaskGroup() as tasks:
-                for sent in self.book.sent.values():
-                    for submission in sent.submissions:
-                        tasks.create_task(one(submission))
+            while after is not None:
+                path = f"/v1/submissions?limit={_PAGE}" + (f"&after={after}" if after else "")
+                page = (await self._call(http, "GET", path)).json()
+                states |= {item["submission_id"]: item["state"] for item in page["items"]}
+                after = page["next"]
         return states
 
     async def held(self) -> set[str]:
         """Dossiers whose signature is held for an operator, as the gateway tells it."""
         codes: set[str] = set()
-        async with http_client(timeout=30.0) as http:
+        turn = asyncio.Semaphore(8)
+        async with http_client(timeout=30.0) as http, asyncio.TaskGroup() as tasks:
+
+            async def one(code: str) -> None:
+                async with turn:
+                    answer = await self._call(http, "GET", f"/v1/dossiers/{code}")
+                if any(result["signing"] == "held" for result in answer.json()["results"]):
+                    codes.add(code)
+
             for code, sent in self.book.sent.items():
                 if sent.to_sign:
-                    answer = await self._call(http, "GET", f"/v1/dossiers/{code}")
-                    if any(result["signing"] == "held" for result in answer.json()["results"]):
-                        codes.add(code)
+                    tasks.create_task(one(code))
         return codes
 
     async def procedures(self, count: int) -> list[dict[str, Any]]:
@@ -150,14 +155,18 @@ class ClientSystem:
         sent.submissions.append(answer.json()["submission_id"])
         sent.steps_with_official += "official" in step
 
-    async def _await_signature(self, http: httpx.AsyncClient, code: str) -> None:
-        async with asyncio.timeout(_SIGNATURE_SECONDS):
-            while True:
-                answer = await self._call(http, "GET", f"/v1/dossiers/{code}")
-                results = answer.json().get("results") or [{"signing": "asked"}]
-                if results[0]["signing"] not in ("asked", "none"):
-                    return
-                await asyncio.sleep(0.2)
+    async def _signed(self, http: httpx.AsyncClient, code: str) -> bool:
+        """Wait until a result is signed, refused or held; False where that takes too long."""
+        pause = 0.2
+        deadline = time.monotonic() + _SIGNATURE_SECONDS
+        while time.monotonic() < deadline:
+            answer = await self._call(http, "GET", f"/v1/dossiers/{code}")
+            results = answer.json().get("results") or [{"signing": "asked"}]
+            if results[0]["signing"] not in ("asked", "none"):
+                return True
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+        return False
 
     async def _call(
         self,

@@ -109,6 +109,11 @@ def _submissions(book: Book, states: dict[str, str]) -> Check:
                 check.found += 1
             else:
                 check.differences.append(f"{code}: submission {submission} is {state}")
+    known = {submission for sent in book.sent.values() for submission in sent.submissions}
+    check.differences += [
+        f"submission {extra} is nothing that the client holds a 202 for"
+        for extra in sorted(states.keys() - known)
+    ]
     return check
 
 
