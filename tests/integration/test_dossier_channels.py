@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.domain import dossier_agency
+from gateway.domain.submissions import dossier_agency
 from tests.support.databases import Databases
 from tests.support.dossier_flow import Flow, running_flow
 from tests.support.gateway import AGENCY, OTHER, dossier_code, step, submission

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from common.contracts.commands import Submit
-from gateway.domain import issued_code
+from gateway.domain.codes import issued_code
 from gateway.use_cases import codes
 from gateway.use_cases.codes import Codes
 from tests.support.databases import Databases

@@ -36,7 +36,7 @@ from common.identifiers import new_id
 from common.service import Core, Shared
 from common.transport.base import Message, TransportDown
 from common.transport.local import LocalTransport
-from gateway.domain import Client
+from gateway.domain.clients import Client
 from gateway.main import create_app
 from gateway.settings import Settings
 from gateway.use_cases.tokens import SigningKey, Tokens

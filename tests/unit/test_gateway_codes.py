@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from common.contracts.codes import DOSSIER_PATTERN, agency_of_dossier
 from gateway.api.bodies import SUBMIT
-from gateway.domain import day_of_issue, dossier_agency, issued_code
+from gateway.domain.codes import day_of_issue, issued_code
+from gateway.domain.submissions import dossier_agency
 from tests.support.gateway import submission
 
 DAY = date(2026, 11, 2)

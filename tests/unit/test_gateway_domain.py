@@ -7,7 +7,13 @@ import pytest
 from pydantic import SecretStr
 
 from common.identifiers import new_id
-from gateway.domain import Earlier, Fingerprints, Submission, dossier_agency, same_or_problem
+from gateway.domain.submissions import (
+    Earlier,
+    Fingerprints,
+    Submission,
+    dossier_agency,
+    same_or_problem,
+)
 from gateway.errors import CodeAgencyMismatch, DossierCodeTaken, IdempotencyKeyReused
 
 OLD = {"k1": SecretStr(base64.b64encode(b"1" * 32).decode())}

@@ -38,16 +38,24 @@ class Principal:
 
     Attributes:
         agencies: roots of the subtrees it acts for, in the new code form; ``*`` for all.
+        procedures: codes of the procedures it deals with; ``*`` for all.
+        sandbox: it works with simulators only.
     """
 
     client_id: str
     scopes: frozenset[str]
     agencies: tuple[str, ...]
     token: str
+    procedures: frozenset[str] = frozenset()
+    sandbox: bool = False
 
     def may_act_for(self, agency: str) -> bool:
         """Whether the agency (new form) lies in one of its subtrees."""
         return any(within(agency, subtree) for subtree in self.agencies)
+
+    def may_handle(self, procedure: str) -> bool:
+        """Whether the procedure (its code) is one that it deals with."""
+        return procedure in self.procedures or "*" in self.procedures
 
 
 class TokenKeys:
@@ -153,8 +161,10 @@ class TokenChecker:
         principal = Principal(
             client_id=str(claims["client_id"]),
             scopes=frozenset(str(claims.get("scope", "")).split()),
-            agencies=_agencies(claims.get("agencies", ())),
+            agencies=_texts(claims.get("agencies", ())),
             token=token,
+            procedures=frozenset(_texts(claims.get("procedures", ()))),
+            sandbox=claims.get("sandbox") is True,
         )
         if len(self._checked) >= _MOST_CACHED:
             self._checked.clear()
@@ -162,7 +172,7 @@ class TokenChecker:
         return principal
 
 
-def _agencies(claim: object) -> tuple[str, ...]:
+def _texts(claim: object) -> tuple[str, ...]:
     """The claim as a list, also where it is one text such as ``*``; anything else is no right."""
     if isinstance(claim, str):
         return (claim,)

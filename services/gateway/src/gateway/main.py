@@ -14,7 +14,7 @@ from gateway.api import ROUTERS, document
 from gateway.api.parts import Gateway
 from gateway.clients import Behind
 from gateway.consumers import subscriptions
-from gateway.domain import Client, Fingerprints
+from gateway.domain.submissions import Fingerprints
 from gateway.settings import Settings
 from gateway.use_cases.codes import Codes, NewDossiers
 from gateway.use_cases.credentials import Credentials, Registration, register
@@ -97,7 +97,7 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
 def _registrations(settings: Settings) -> list[Registration]:
     return [
         Registration(
-            Client(seed.client_id, "", seed.scopes, seed.agencies, seed.active),
+            seed.client(),
             seed.secret.get_secret_value(),
         )
         for seed in settings.client_seeds()

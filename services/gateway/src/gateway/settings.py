@@ -1,6 +1,6 @@
 """What the gateway is told at start."""
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     BaseModel,
@@ -14,11 +14,12 @@ from pydantic import (
     model_validator,
 )
 
-from common.contracts.codes import AgencyCode
+from common.contracts.codes import AgencyCode, ProcedureCode
 from common.settings import BlobSettings, LinkSettings, ServiceSettings, service_config
-from gateway.domain import CLIENT_ID_PATTERN
+from gateway.domain.clients import ALL, CLIENT_ID_PATTERN, Client, Limits
 from gateway.use_cases.tokens import SigningKey
 
+_THUMBPRINT = r"^[A-Za-z0-9_-]{43}$"
 _ScopeToken = Annotated[str, StringConstraints(pattern=r"^[\x21\x23-\x5B\x5D-\x7E]+$")]
 
 
@@ -33,6 +34,37 @@ class ClientSeed(BaseModel):
     agencies: tuple[AgencyCode | Annotated[str, StringConstraints(pattern=r"^\*$")], ...]
     """Roots of the subtrees it acts for; ``*`` for all."""
     active: bool = True
+    procedures: tuple[ProcedureCode | Annotated[str, StringConstraints(pattern=r"^\*$")], ...] = (
+        ALL,
+    )
+    """Codes of the procedures it deals with; ``*`` for all."""
+    keys: tuple[dict[str, Any], ...] = ()
+    """Public keys (JWKS members) of ``private_key_jwt``."""
+    certificates: tuple[Annotated[str, StringConstraints(pattern=_THUMBPRINT)], ...] = ()
+    """SHA-256 thumbprints (base64url) of certificates it may present."""
+    external: tuple[str, str] | None = None
+    """Issuer and subject of the tokens by which another issuer names it."""
+    sandbox: bool = False
+    """It works with simulators only."""
+    per_second: float | None = Field(default=None, gt=0)
+    burst: int | None = Field(default=None, ge=1)
+    per_day: int | None = Field(default=None, ge=1)
+
+    def client(self) -> Client:
+        """As the registry keeps it, but for its secret."""
+        return Client(
+            client_id=self.client_id,
+            secret_hash="",
+            scopes=self.scopes,
+            agencies=self.agencies,
+            active=self.active,
+            procedures=self.procedures,
+            keys=self.keys,
+            certificates=self.certificates,
+            external=self.external,
+            sandbox=self.sandbox,
+            limits=Limits(self.per_second, self.burst, self.per_day),
+        )
 
 
 _SEEDS = TypeAdapter(tuple[ClientSeed, ...])
@@ -51,7 +83,7 @@ class Settings(ServiceSettings, BlobSettings, LinkSettings):
     signing_key: SecretStr
     """EC P-256 private key (PEM) that signs access tokens."""
     clients: SecretStr = SecretStr("[]")
-    """JSON list of ``{client_id, secret, scopes, agencies, active?}``; others stay as they are."""
+    """JSON list of ``{client_id, secret, scopes, agencies, …}``; others stay as they are."""
     token_seconds: int = Field(default=900, ge=60, le=24 * 3600)
     """How long an access token is valid."""
     upstream_seconds: float = Field(default=5.0, gt=0, le=30)

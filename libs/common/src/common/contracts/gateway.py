@@ -21,3 +21,5 @@ class SubmissionReceived(Event):
     received_at: datetime
     command: Command
     lane: Lane = "live"
+    expected: str | None = None
+    """The dossier's state that the client had seen (``If-Match``): otherwise it is refused."""

@@ -27,7 +27,8 @@ from gateway.api.lower_level import ClientCredentials, LowerLevel, NextValue, pr
 from gateway.api.parts import GatewayOf
 from gateway.api.passing import passed_headers, path_part
 from gateway.api.reading import body_of
-from gateway.domain import Submission, day_of_issue
+from gateway.domain.codes import day_of_issue
+from gateway.domain.submissions import Submission
 from gateway.errors import UnsupportedMedia, may_not_act_for
 from gateway.use_cases.file_kinds import BY_MEDIA
 

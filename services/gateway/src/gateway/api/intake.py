@@ -17,7 +17,8 @@ from gateway.api.parts import Gateway
 from gateway.api.reading import body_of, idempotency_key, wait_of
 from gateway.api.steps import STEP, Complete, Transfer, command_of
 from gateway.api.submissions import SubmissionAnswer, answer, refusal
-from gateway.domain import Submission, dossier_agency, vietnam_day
+from gateway.domain.codes import vietnam_day
+from gateway.domain.submissions import Submission, dossier_agency
 from gateway.errors import IdempotencyKeyMissing, may_not_act_for
 from gateway.use_cases.intake import Wish
 
@@ -94,7 +95,7 @@ def _agency(body: Submit, key: str | None) -> str:
     Raises:
         Invalid: neither a code nor an agency names it.
         IdempotencyKeyMissing: without a code, nothing else would tell a repetition.
-        CodeAgencyMismatch: see ``gateway.domain.dossier_agency``.
+        CodeAgencyMismatch: see ``gateway.domain.submissions.dossier_agency``.
     """
     if body.code is not None:
         return dossier_agency(body.code, body.agency)

@@ -20,7 +20,7 @@ from common.contracts.codes import AgencyCode
 from common.errors import Invalid
 from common.problems import fields
 from gateway.api.bodies import Submit
-from gateway.domain import CLIENT_ID_PATTERN
+from gateway.domain.clients import CLIENT_ID_PATTERN
 
 VIETNAM = timezone(timedelta(hours=7))
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from gateway.api.document import problems
 from gateway.api.parts import GatewayOf
-from gateway.domain import CLIENT_ID_PATTERN
+from gateway.domain.clients import CLIENT_ID_PATTERN
 
 router = APIRouter(tags=["Xác thực · Authentication"])
 

@@ -13,7 +13,7 @@ from common.contracts.commands import Channel
 from common.contracts.dossier import Status
 from gateway.api.parts import GatewayOf
 from gateway.api.passing import ANSWERS, given, passed_headers, passed_on, path_part
-from gateway.domain import Submission
+from gateway.domain.submissions import Submission
 
 router = APIRouter()
 

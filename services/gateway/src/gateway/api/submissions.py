@@ -14,7 +14,7 @@ from common.middleware import request_id
 from common.problems import MEDIA_TYPE
 from gateway.api.document import problems
 from gateway.api.parts import GatewayOf
-from gateway.domain import State, Submission
+from gateway.domain.submissions import State, Submission
 from gateway.store import submissions as stored
 
 router = APIRouter(tags=["Yêu cầu · Submissions"])

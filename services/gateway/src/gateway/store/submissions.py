@@ -10,7 +10,7 @@ import orjson
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.domain import Earlier, State, Submission
+from gateway.domain.submissions import Earlier, State, Submission
 
 _ROW = """id, client_id, agency, dossier_code, kind, fingerprint, state, received_at, decided_at,
           step_number, flagged, problem"""

@@ -16,7 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.batching import GroupCommit
 from common.database import Database
-from gateway.domain import Submission, day_of_issue, issued_code
+from gateway.domain.codes import day_of_issue, issued_code
+from gateway.domain.submissions import Submission
 from gateway.errors import CodesNotToBeHad, DossierCodeTaken
 from gateway.store import codes as counters
 from gateway.store import submissions

@@ -13,7 +13,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
 
 from common.database import Database
-from gateway.domain import Client
+from gateway.domain.clients import Client
 from gateway.errors import Busy
 from gateway.store import registry
 
@@ -107,7 +107,9 @@ async def register(database: Database, wanted: Sequence[Registration]) -> None:
             secret_hash = known.secret_hash
         else:
             secret_hash = await asyncio.to_thread(_HASHER.hash, registration.secret)
-        client = replace(client, secret_hash=secret_hash)
+        client = replace(
+            client, secret_hash=secret_hash, void_before=known.void_before if known else None
+        )
         if client != known:
             async with database.transaction() as connection:
                 await registry.register(connection, client)

@@ -7,7 +7,7 @@ from common.auth import Principal
 from common.database import Database
 from common.errors import Upstream
 from gateway.clients import Answer, Behind
-from gateway.domain import Submission
+from gateway.domain.submissions import Submission
 from gateway.errors import UpstreamAway
 from gateway.store import submissions
 

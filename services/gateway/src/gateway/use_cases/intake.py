@@ -17,7 +17,7 @@ from common.contracts.gateway import SubmissionReceived
 from common.errors import Problem
 from common.identifiers import new_id
 from common.outbox import Outbox, Unit
-from gateway.domain import Earlier, Fingerprints, Submission, same_or_problem
+from gateway.domain.submissions import Earlier, Fingerprints, Submission, same_or_problem
 from gateway.errors import may_not_act_for
 from gateway.store import submissions
 from gateway.store.submissions import NewSubmission
@@ -71,7 +71,7 @@ class Intake:
 
         Raises:
             Forbidden: the client does not act for the dossier's agency.
-            IdempotencyKeyReused, DossierCodeTaken: see ``gateway.domain.same_or_problem``.
+            IdempotencyKeyReused, DossierCodeTaken: see ``domain.submissions.same_or_problem``.
             Busy, NotReady: see ``gateway.use_cases.patience``.
         """
         answer = await committed(self._group, wish)

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from common.auth import TokenKeys
 from common.identifiers import new_id
-from gateway.domain import Client
+from gateway.domain.clients import Client
 
 _COORDINATE_BYTES = 32
 
@@ -96,10 +96,13 @@ class Tokens:
             "client_id": client.client_id,
             "scope": " ".join(scopes),
             "agencies": list(client.agencies),
+            "procedures": list(client.procedures),
             "iat": now,
             "exp": now + self.seconds,
             "jti": str(new_id()),
         }
+        if client.sandbox:
+            claims["sandbox"] = True
         return jwt.encode(
             claims, self.key.private, "ES256", headers={"kid": self.key.id, "typ": "at+jwt"}
         )

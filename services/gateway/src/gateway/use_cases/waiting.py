@@ -13,7 +13,7 @@ import structlog
 
 from common.database import Database
 from common.errors import describe
-from gateway.domain import Submission
+from gateway.domain.submissions import Submission
 from gateway.store import submissions
 
 _LOOK_SECONDS = 0.3

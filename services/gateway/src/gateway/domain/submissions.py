@@ -4,21 +4,15 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import SecretStr
 
-from common.contracts.codes import agency_of_dossier, canonical_agency, within
+from common.contracts.codes import agency_of_dossier, within
 from common.errors import Problem
 from gateway.errors import CodeAgencyMismatch, DossierCodeTaken, IdempotencyKeyReused
-
-CLIENT_ID_PATTERN = r"^[A-Za-z0-9._~-]{1,64}$"
-
-_VIETNAM = timezone(timedelta(hours=7))
-_NO_LEVEL = ("", "00", "00", "000")
-"""What stands for a level that an agency does not have, by level."""
 
 State = Literal["pending", "applied", "refused"]
 
@@ -47,17 +41,6 @@ class Submission:
     step_number: int | None = None
     flagged: str | None = None
     problem: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """A system that may call, with its rights. Agencies are in the new code form; ``*`` is all."""
-
-    client_id: str
-    secret_hash: str
-    scopes: tuple[str, ...]
-    agencies: tuple[str, ...]
-    active: bool
 
 
 class Fingerprints:
@@ -116,32 +99,6 @@ def dossier_agency(code: str, given: str | None = None) -> str:
             errors=[_fault("/agency", "không khớp với mã hồ sơ", "does not fit the dossier code")],
         )
     return given
-
-
-def vietnam_day(moment: datetime) -> date:
-    """The day of a moment in Vietnam."""
-    return moment.astimezone(_VIETNAM).date()
-
-
-def day_of_issue(moment: datetime) -> date:
-    """The day that stands in a code issued at a moment: Vietnam's."""
-    return moment.astimezone(_VIETNAM).date()
-
-
-def issued_code(agency: str, day: date, number: int) -> str:
-    """A dossier code in the legal form, ``000.00.15.H10-220101-0001`` (TT 01/2018/TT-VPCP Điều 19).
-
-    Args:
-        agency: new form. Where the old form (four levels, QCVN 102:2016) cannot name it, the new
-            one stands in the code, which is taken everywhere too.
-        day: of issue, in Vietnam.
-        number: from 1; four digits, and more after 9999.
-    """
-    levels = agency.split(".")
-    padded = [*levels, *_NO_LEVEL[len(levels) :]]
-    old = ".".join(reversed(padded))
-    part = old if len(padded) == len(_NO_LEVEL) and canonical_agency(old) == agency else agency
-    return f"{part}-{day:%y%m%d}-{number:04d}"
 
 
 @dataclass(frozen=True, slots=True)
