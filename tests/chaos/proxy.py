@@ -60,7 +60,7 @@ class Proxy:
         for writer in list(self._writers):
             wire = writer.get_extra_info("socket")
             if wire is not None:  # None once it is closed
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError, ValueError):  # it may be closing
                     wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
 

@@ -78,7 +78,7 @@ async def storm(
     began = time.monotonic()
     async with asyncio.TaskGroup() as tasks:
         thunder = tasks.create_task(_strike(system, load, drawn(seed, faults, total, only), say))
-        await load.play(played, at_once=96, step_done=_ignore)
+        await load.play(played, at_once=96, living=400, step_done=_ignore)
         struck = await thunder
     loaded = time.monotonic()
     await _calm(system)

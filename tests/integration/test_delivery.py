@@ -3,15 +3,18 @@ nothing twice that could have been asked about, and nobody starved."""
 
 import asyncio
 import random
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Hashable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import asyncpg
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from common.database import Database
+from common.database import Database, DatabaseAway
 from common.delivery import (
     Ability,
     Breaker,
@@ -420,6 +423,84 @@ async def test_what_became_of_a_call_is_kept_in_hand_while_the_database_is_away(
     assert await desk.waiting() == []
     assert books.entries == [("a", 1)]
     assert books.settlements == [("a", Result.DONE)]
+
+
+class Deaf:
+    """A database whose next claim is committed, but the answer to that is lost."""
+
+    def __init__(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.lost = 0
+        self._transaction = database.transaction
+        monkeypatch.setattr(database, "transaction", self.transaction)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        async with self._transaction() as connection:
+            yield connection
+            found = await connection.execute(
+                text("SELECT count(*) FROM delivery WHERE state = 'sending'")
+            )
+            claimed = found.scalar_one()
+        if claimed and not self.lost:
+            self.lost += 1
+            raise DatabaseAway("the answer to the commit was lost")
+
+
+async def test_what_was_claimed_without_the_worker_hearing_of_it_is_sent_all_the_same(
+    desk: Desk, hasty: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deaf = Deaf(desk.database, monkeypatch)
+    desk.books.able = Ability.NONE
+    await desk.queue(item("a/1"), item("a/2"), item("b"))
+    with pytest.raises(DatabaseAway):
+        await desk.worker.once()
+    assert desk.books.calls == []
+    await desk.deliver()
+    assert deaf.lost == 1
+    assert desk.books.keys == ["a/1", "a/2", "b"]
+    assert not any(sent.maybe_doubled for call in desk.books.calls for sent in call)
+
+
+async def test_what_was_unknown_before_a_claim_went_astray_is_asked_about_still(
+    desk: Desk, hasty: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.books.plan = [Outcome(Result.UNKNOWN, partner_down=True)]
+    await desk.queue(item("a"))
+    await desk.worker.once()
+    await desk.all_due()
+    Deaf(desk.database, monkeypatch)
+    with pytest.raises(DatabaseAway):
+        await desk.worker.once()
+    await desk.deliver()
+    assert [[sent.key for sent in call] for call in desk.books.asked] == [["a"]]
+    assert desk.books.entries == [("a", 1)]
+
+
+async def test_what_a_worker_has_in_hand_is_not_let_go_because_another_claim_went_astray(
+    opened: Opened, hasty: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    books = Books(batch=1)
+    desk = Desk(await opened(), books)
+    monkeypatch.setattr(deliverer, "LEASE_SECONDS", 10.0)
+    began, go = asyncio.Event(), asyncio.Event()
+
+    async def send(items: Sequence[Claimed]) -> Sequence[Outcome]:
+        if items[0].key == "a":
+            began.set()
+            await go.wait()
+        return await Books.send(books, items)
+
+    books.send = send  # type: ignore[method-assign]
+    await desk.queue(item("a"))
+    first = asyncio.create_task(desk.worker.once())
+    await began.wait()
+    await desk.queue(item("b"))
+    desk.worker._astray_until = time.monotonic() + 10
+    await desk.worker.once()
+    go.set()
+    await first
+    assert sorted(books.keys) == ["a", "b"]
+    assert await desk.waiting() == []
 
 
 async def test_what_is_noted_of_an_outcome_is_one_transaction_with_it(

@@ -366,6 +366,27 @@ async def test_a_step_that_cannot_be_written_is_left_to_the_others(
     assert gateway.requests()[str(request_id)]["asked"] == 1
 
 
+async def test_what_was_taken_up_without_the_worker_hearing_of_it_is_signed_all_the_same(
+    configured: Settings, gateway: SigningGateway, monkeypatch
+) -> None:
+    claim, lost = Book.claim, 0
+
+    async def deaf(self, worker, most):
+        nonlocal lost
+        claimed = await claim(self, worker, most)
+        if claimed and not lost:
+            lost = len(claimed)
+            raise DatabaseAway("the answer to the commit was lost")
+        return claimed
+
+    monkeypatch.setattr(Book, "claim", deaf)
+    async with running_connector(configured) as connector:
+        request_id = await connector.asked()
+        await connector.until(request_id, "completed")
+    assert lost == 1
+    assert gateway.requests()[str(request_id)]["asked"] == 1
+
+
 async def test_a_database_that_drops_connections_loses_no_answer(
     configured: Settings, gateway: SigningGateway, postgres: str
 ) -> None:

@@ -62,18 +62,32 @@ class ClientSystem:
         self.book = Book()
 
     async def play(
-        self, lives: list[Life], *, at_once: int = 16, step_done: Callable[[Sent], None]
+        self,
+        lives: list[Life],
+        *,
+        at_once: int = 16,
+        living: int = 1000,
+        step_done: Callable[[Sent], None],
     ) -> None:
-        """Play all lives, so many at the same time.
+        """Play all lives.
+
+        Args:
+            at_once: calls at the same time.
+            living: dossiers that are on their way at the same time.
 
         Raises:
             Unexpected: an answer that no retry will change.
         """
         turn = asyncio.Semaphore(at_once)
+        room = asyncio.Semaphore(living)
         async with http_client(timeout=60.0, connections=at_once + 4) as http:
 
             async def one(life: Life) -> None:
                 sent = self.book.sent.setdefault(life.code, Sent(life))
+                async with room:
+                    await through(life, sent)
+
+            async def through(life: Life, sent: Sent) -> None:
                 async with turn:
                     await self._submit(http, sent)
                     step_done(sent)

@@ -69,6 +69,9 @@ class Deliverer:
         self._ready: list[tuple[int, int, Call]] = []
         """Calls in hand by their round, and within a round as they came."""
         self._entered = 0
+        self._in_hand: set[int] = set()
+        """Ids of items that were claimed and are not settled yet."""
+        self._astray_until = 0.0
         self._news = False
         self._look_at = 0.0
 
@@ -80,6 +83,7 @@ class Deliverer:
     async def run(self) -> None:
         """Work without end; when cancelled, calls under way get some time to end."""
         self._worker = new_id()  # what an earlier run left is not this one's
+        self._in_hand.clear()
         while True:
             if await self._sign_of_life():
                 break
@@ -209,8 +213,16 @@ class Deliverer:
 
     async def _claim(self, calls: int) -> list[Call]:
         in_hand = {turn for *_, call in self._ready for turn in call.turns}
-        async with self._database.transaction() as connection:
-            claimed = await self._claims.take(connection, self._worker, calls, in_hand)
+        try:
+            async with self._database.transaction() as connection:
+                if time.monotonic() < self._astray_until:
+                    await rows.let_go(connection, self._worker, self._in_hand)
+                claimed = await self._claims.take(connection, self._worker, calls, in_hand)
+        except Exception:
+            # It may have been committed, or be yet: items would be ours that we know nothing of.
+            self._astray_until = time.monotonic() + LEASE_SECONDS
+            raise
+        self._in_hand.update(item.id for item in claimed)
         return calls_of(claimed, self._partner, self._line, self._sizes)
 
     def _enter(self, calls: Iterable[Call]) -> None:
@@ -298,6 +310,7 @@ class Deliverer:
                 told = log.warning if database_is_away(error) else log.error
                 told("settlement not written", partner=self._partner.name, error=describe(error))
                 await asyncio.sleep(_IDLE_MOST)
+        self._in_hand.difference_update(item.id for item, _ in outcomes)
         for result, count in Counter(outcome.result for _, outcome in outcomes).items():
             self._telemetry.called(self._partner.name, result.value, count)
         if self._settled is not None:
@@ -320,7 +333,7 @@ def _settlement(
         case Result.RETRY:
             wait = _wait(item, outcome)
         case Result.UNKNOWN:
-            state, wait = "unknown", _wait(item, outcome)
+            state, wait, reason = "unknown", _wait(item, outcome), reason or "not known"
             doubled = doubled or partner.ability(item.kind) is Ability.NONE
         case Result.REFUSED | Result.WHOLE:
             state, reason = "held", reason or "refused"

@@ -6,7 +6,7 @@ and ``unknown`` rows whose ``next_at`` has come are ever looked at, and of each 
 the first, so that claiming costs the same whatever waits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -249,6 +249,25 @@ async def release(connection: AsyncConnection, items: Sequence[Claimed]) -> None
             "sent": [item.asked_version for item in items],
         },
     )
+
+
+# Nothing that was never tried has an error; an unknown row always has one.
+_LET_GO = text(
+    """
+    UPDATE delivery SET state = CASE WHEN error IS NULL THEN 'due' ELSE 'unknown' END,
+        worker = NULL, attempts = attempts - 1
+    WHERE state = 'sending' AND worker = :worker AND id <> ALL(CAST(:in_hand AS bigint[]))
+    """
+)
+
+
+async def let_go(connection: AsyncConnection, worker: UUID, in_hand: Iterable[int]) -> int:
+    """Free what the worker claimed without hearing that it was committed; how many items.
+
+    Nothing of it was sent. What had been tried before may have been unknown and is so again.
+    """
+    values = {"worker": worker, "in_hand": list(in_hand)}
+    return (await connection.execute(_LET_GO, values)).rowcount
 
 
 # Behind an item that is held or has to wait there is nothing to find for a while.

@@ -1,6 +1,6 @@
 """The rows of requests, workers and evidence."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 from uuid import UUID
@@ -132,6 +132,20 @@ async def claim(connection: AsyncConnection, worker: UUID, most: int) -> list[Re
     """Take up requests that are due, agencies in turn; no two workers get the same."""
     rows = await connection.execute(_CLAIM, {"worker": worker, "most": most})
     return [_request(row) for row in rows]
+
+
+_LET_GO = text(
+    """
+    UPDATE signing_request SET worker = NULL
+    WHERE worker = :worker AND state <> 'submitting'
+      AND request_id <> ALL(CAST(:in_hand AS uuid[]))
+    """
+)
+
+
+async def let_go(connection: AsyncConnection, worker: UUID, in_hand: Iterable[UUID]) -> None:
+    """Free requests of a worker that it does not know to have."""
+    await connection.execute(_LET_GO, {"worker": worker, "in_hand": list(in_hand)})
 
 
 _CHANGE = text(

@@ -1,7 +1,7 @@
 """The book of requests in hand: every step with its evidence and its event, in one transaction."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -64,6 +64,11 @@ class Book:
         """Take up requests that are due."""
         async with self._database.transaction() as connection:
             return await store.claim(connection, worker, most)
+
+    async def let_go(self, worker: UUID, in_hand: Iterable[UUID]) -> None:
+        """Free what the worker took up without hearing that it was committed: nothing was done."""
+        async with self._database.transaction() as connection:
+            await store.let_go(connection, worker, in_hand)
 
     async def move(self, worker: UUID, request: Request, step: Step) -> Request | None:
         """Write a step, for as long as it takes; the request as it then stands.

@@ -60,7 +60,7 @@ class Signers:
         self._drain = drain
         self._exchanges = exchanges
         self._queued = asyncio.Event()
-        self._in_hand: set[asyncio.Task[None]] = set()
+        self._in_hand: dict[asyncio.Task[None], UUID] = {}
         self._writing: set[asyncio.Task[Request | None]] = set()
 
     def wake(self) -> None:
@@ -106,6 +106,7 @@ class Signers:
     async def _take_up(self, worker: UUID) -> None:
         idle = _IDLE_LEAST
         trial: asyncio.Task[None] | None = None
+        astray_until = 0.0
         while True:
             free = self._parallel - len(self._in_hand)
             if free <= 0:
@@ -121,15 +122,19 @@ class Signers:
                 continue
             self._queued.clear()
             try:
+                if time.monotonic() < astray_until:
+                    await self._book.let_go(worker, self._in_hand.values())
                 requests = await self._book.claim(worker, 1 if trying else free)
             except Exception as error:
+                # It may have been committed, or be yet: requests would be ours unknown to us.
+                astray_until = time.monotonic() + self._lease
                 log.warning("nothing taken up", error=describe(error))
                 await asyncio.sleep(_TROUBLE_SECONDS)
                 continue
             for request in requests:
                 task = asyncio.create_task(self._bring_on(worker, request))
-                self._in_hand.add(task)
-                task.add_done_callback(self._in_hand.discard)
+                self._in_hand[task] = request.request_id
+                task.add_done_callback(self._in_hand.pop)
                 trial = task if trying else None
             if requests:
                 idle = _IDLE_LEAST
