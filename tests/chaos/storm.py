@@ -21,6 +21,7 @@ from tests.chaos.system import WITNESS, System
 _AT_ONCE = 2
 """Faults that may be at work at the same time, besides those that are two by themselves."""
 _DRAIN_SECONDS = 120.0
+_PATIENCE = 600.0
 _NO_HEALING = ("undecodable",)
 
 
@@ -78,7 +79,9 @@ async def storm(
     began = time.monotonic()
     async with asyncio.TaskGroup() as tasks:
         thunder = tasks.create_task(_strike(system, load, drawn(seed, faults, total, only), say))
-        await load.play(played, at_once=96, living=400, step_done=_ignore)
+        await load.play(
+            played, at_once=96, living=400, signature_seconds=_PATIENCE, step_done=_ignore
+        )
         struck = await thunder
     loaded = time.monotonic()
     await _calm(system)

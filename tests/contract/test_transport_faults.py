@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import aio_pika
 import pytest
@@ -170,6 +170,41 @@ async def test_both_sides_go_on_after_their_connections_were_closed(
         assert first_times(reader.done) == texts
         assert sender._channel is not before  # type: ignore[union-attr]
         await closing
+
+
+async def test_a_queue_whose_connection_breaks_takes_no_other_queue_with_it(
+    wire: Wire, broker: Broker, amqp_url: str
+) -> None:
+    """A queue that is broken inside the broker ends the connection of whoever consumes it."""
+    broken, whole = Reader(), Reader()
+    both = await wire.consume(AGENCIES, broken)
+    await wire.consume(DELETED, whole, transport=both)
+    sender = wire.process("sender")
+    whole.may_end.clear()
+    await publish_all(sender, messages("first"))
+    await whole.began.wait()
+    names: list[str] = []
+
+    async def listed() -> bool:
+        found = await asyncio.to_thread(broker.request, "GET", "/api/connections")
+        names.extend(
+            one["name"]
+            for one in found
+            if one["vhost"] == unquote(urlsplit(amqp_url).path[1:])
+            and one.get("client_properties", {}).get("connection_name")
+            == "reader consuming agencies"
+        )
+        return bool(names)
+
+    async with asyncio.timeout(20):  # the statistics come some seconds late
+        while not await listed():
+            await asyncio.sleep(0.2)
+    await asyncio.to_thread(broker.request, "DELETE", f"/api/connections/{quote(names[0])}")
+    await publish_all(sender, messages("second"))
+    await until(lambda: "second" in broken.done)
+    whole.may_end.set()
+    await until(lambda: whole.done == ["first", "second"])
+    assert whole.given == [["first"], ["second"]]
 
 
 async def test_a_killed_broker_loses_nothing_it_confirmed(

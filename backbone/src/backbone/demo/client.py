@@ -14,7 +14,6 @@ from backbone.demo.lives import Life
 from common.http import http_client, retry_after
 
 _TRIES = 200
-_SIGNATURE_SECONDS = 120.0
 _LONGEST_PAUSE = 3.0
 _PAGE = 200
 
@@ -67,6 +66,7 @@ class ClientSystem:
         *,
         at_once: int = 16,
         living: int = 1000,
+        signature_seconds: float = 120.0,
         step_done: Callable[[Sent], None],
     ) -> None:
         """Play all lives.
@@ -74,6 +74,7 @@ class ClientSystem:
         Args:
             at_once: calls at the same time.
             living: dossiers that are on their way at the same time.
+            signature_seconds: how long to wait for a result's signature.
 
         Raises:
             Unexpected: an answer that no retry will change.
@@ -93,7 +94,7 @@ class ClientSystem:
                     step_done(sent)
                 for number, step in enumerate(life.steps):
                     signs = number == life.wait_for_signature
-                    if signs and not await self._signed(http, life.code):
+                    if signs and not await self._signed(http, life.code, signature_seconds):
                         return  # the comparison says what was not done
                     async with turn:
                         await self._step(http, sent, number, step)
@@ -169,10 +170,10 @@ class ClientSystem:
         sent.submissions.append(answer.json()["submission_id"])
         sent.steps_with_official += "official" in step
 
-    async def _signed(self, http: httpx.AsyncClient, code: str) -> bool:
+    async def _signed(self, http: httpx.AsyncClient, code: str, patience: float) -> bool:
         """Wait until a result is signed, refused or held; False where that takes too long."""
         pause = 0.2
-        deadline = time.monotonic() + _SIGNATURE_SECONDS
+        deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
             answer = await self._call(http, "GET", f"/v1/dossiers/{code}")
             results = answer.json().get("results") or [{"signing": "asked"}]
@@ -209,7 +210,7 @@ class ClientSystem:
             elif answer.status_code in (409, 429) and "retry-after" in answer.headers:
                 await asyncio.sleep(retry_after(answer) or 1.0)
             elif answer.status_code >= 500:
-                await asyncio.sleep(min(retry_after(answer) or 0.1 * 2**attempt, 1.0))
+                await asyncio.sleep(retry_after(answer) or min(0.1 * 2**attempt, 1.0))
             elif answer.is_success:
                 return answer
             else:

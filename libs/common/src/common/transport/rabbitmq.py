@@ -4,8 +4,9 @@ Topology: topic exchange ``events`` with the alternate ``events.unrouted``; quor
 ``<service>.<purpose>`` without a length limit; what the broker gives up on goes through exchange
 ``dead`` to ``<service>.dead`` and is taken from there like any other event.
 
-Publishing and consuming have a connection each, so that a broker that blocks publishers (memory,
-disk) still takes acknowledgements. Both work on the channels of aiormq below aio-pika: a window is
+Publishing has a connection, so that a broker that blocks publishers (memory, disk) still takes
+acknowledgements, and so has each queue: a queue that is broken inside the broker ends whatever
+shares its connection. All work on the channels of aiormq below aio-pika: a window is
 one write to the socket, where aio-pika makes a task and a write of each message.
 """
 
@@ -52,8 +53,9 @@ class RabbitTransport:
     def __init__(self, url: SecretStr, service: str) -> None:
         urls = [part.strip() for part in url.get_secret_value().split(",")]
         self._service = service
+        self._urls = urls
         self._publishing = Link(urls, f"{service} publishing")
-        self._consuming = Link(urls, f"{service} consuming")
+        self._consuming: list[Link] = []
         self._channel: AbstractChannel | None = None
         self._opening = asyncio.Lock()
         self._closed = False
@@ -123,7 +125,9 @@ class RabbitTransport:
         missing: Missing | None = None,
     ) -> None:
         """Start a consumer of this queue."""
-        consumer = QueueConsumer(self._consuming, queue, handler, check, batch, missing)
+        link = Link(self._urls, f"{self._service} consuming {queue.purpose}")
+        self._consuming.append(link)
+        consumer = QueueConsumer(link, queue, handler, check, batch, missing)
         self._consumers.append(consumer)
         consumer.start()
 
@@ -134,16 +138,15 @@ class RabbitTransport:
     async def stop_consuming(self, service: str | None = None) -> None:
         """Finish the running batches; what is buffered stays with the broker."""
         await asyncio.gather(*(consumer.stop() for consumer in self._consumers))
-        await self._consuming.close()
+        await asyncio.gather(*(link.close() for link in self._consuming))
 
     async def close(self) -> None:
-        """Close both connections; what still runs is broken off."""
+        """Close every connection; what still runs is broken off."""
         self._closed = True
         await asyncio.gather(*(consumer.cancel() for consumer in self._consumers))
         if self._channel is not None:
             await self._drop(self._channel)
-        await self._publishing.close()
-        await self._consuming.close()
+        await asyncio.gather(*(link.close() for link in (self._publishing, *self._consuming)))
 
 
 def _send(channel: Any, messages: Sequence[Message]) -> list[asyncio.Future[Any]]:
