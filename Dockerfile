@@ -16,7 +16,7 @@ COPY backbone backbone
 ARG SERVICE
 # --no-sources: the workspace's root, to which the packages refer, is not in the image.
 RUN case "$SERVICE" in \
-      backbone) packages="libs/common services/* backbone" ;; \
+      backbone) packages="libs/common services/* simulators backbone" ;; \
       simulators) packages="simulators" ;; \
       *) packages="libs/common services/$SERVICE" ;; \
     esac \

@@ -114,7 +114,7 @@ async def _keys() -> dict[str, Any]:
     return {"keys": [{**public, "kid": "t1", "use": "sig", "alg": "ES256"}]}
 
 
-def bearer(scope: str, agencies: list[str]) -> dict[str, str]:
+def bearer(scope: str, agencies: list[str], procedures: tuple[str, ...] = ("*",)) -> dict[str, str]:
     """The Authorization header of a client."""
     now = int(time.time())
     claims = {
@@ -125,6 +125,7 @@ def bearer(scope: str, agencies: list[str]) -> dict[str, str]:
         "client_id": "benchmark",
         "scope": scope,
         "agencies": agencies,
+        "procedures": procedures,
     }
     return {"Authorization": f"Bearer {jwt.encode(claims, KEY, 'ES256', headers={'kid': 't1'})}"}
 
@@ -246,6 +247,8 @@ async def measure(http: httpx.AsyncClient, requests: int, sample: list[str]) -> 
         await row(name, partial(asked, query))
     await row("18 subtrees at once", lambda: list_page({}, several))
     await row("18 subtrees, status", lambda: list_page({"status": "2"}, several))
+    some = bearer("dossiers:read", agencies=["*"], procedures=tuple(PROCEDURES[:30]))
+    await row("of 30 procedures", lambda: list_page({"agency": f"H{rng.randrange(35) + 10}"}, some))
 
 
 def wishes(agency: str, code: str) -> dict[str, Wanted]:
@@ -267,6 +270,14 @@ def wishes(agency: str, code: str) -> dict[str, Wanted]:
         "due, week": Wanted(root, 50, due=(TODAY, TODAY + timedelta(days=7))),
         "overdue": Wanted(root, 50, overdue_at=TODAY),
         "18 subtrees at once": Wanted(several, 50),
+        "of 3 procedures": Wanted(root, 50, procedures=PROCEDURES[:3]),
+        "of 30 procedures": Wanted(root, 50, procedures=PROCEDURES[:30]),
+        "of all 300, deep": Wanted(("*",), 50, procedures=PROCEDURES, after=Place(agency, code)),
+        "of 3 procedures, status": Wanted(root, 50, status="2", procedures=PROCEDURES[:3]),
+        "of 3, submitted in a month": Wanted(
+            root, 50, submitted=(month, month + timedelta(days=30)), procedures=PROCEDURES[:3]
+        ),
+        "of 3 procedures, overdue": Wanted(root, 50, overdue_at=TODAY, procedures=PROCEDURES[:3]),
         "page of 200": Wanted(root, 200),
     }
 

@@ -124,6 +124,7 @@ async def measure(url: str, dossiers: int, size: int) -> None:
                     "citizen-id",
                     _INDEX.digests("citizen-id", sought),
                     subtrees=["*"],
+                    procedures=["*"],
                     after=None,
                     limit=50,
                 )

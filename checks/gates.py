@@ -57,6 +57,11 @@ GATES = (
         _module("backbone", "contracts", "--check"),
         needs=["backbone/src/backbone/__main__.py"],
     ),
+    Gate(
+        "openapi",
+        _module("checks.openapi", "contracts/rest/gateway.openapi.json"),
+        needs=["contracts/rest/gateway.openapi.json"],
+    ),
     Gate("kubernetes", _module("checks.kubernetes", "k8s"), needs=["k8s/base/kustomization.yaml"]),
     Gate("imports", _tool("lint-imports", "--no-logo", "--cache-dir", ".cache/import-linter")),
     Gate(

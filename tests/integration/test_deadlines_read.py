@@ -50,6 +50,7 @@ def bearer(*scopes, agency=AGENCY):
         "sub": "one-stop",
         "scope": " ".join(scopes),
         "agencies": [agency],
+        "procedures": ["*"],
     }
     token = jwt.encode(said, KEY, "ES256", headers={"kid": "t1"})
     return {"Authorization": f"Bearer {token}"}

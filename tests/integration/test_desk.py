@@ -99,7 +99,7 @@ async def desk(databases: Databases) -> AsyncIterator[Desk]:
     app.state.core.database = database
 
     async def somebody() -> Principal:
-        return Principal("operator-1", frozenset(scopes), tuple(agencies), "")
+        return Principal("operator-1", frozenset(scopes), tuple(agencies), "", frozenset("*"))
 
     app.dependency_overrides[principal_of] = somebody
     async with httpx.AsyncClient(

@@ -61,6 +61,7 @@ def bearer(*scopes, agencies=(OWN,), **claims):
         "sub": "one-stop",
         "scope": " ".join(scopes),
         "agencies": list(agencies) if isinstance(agencies, tuple) else agencies,
+        "procedures": ["*"],
     }
     token = jwt.encode({**said, **claims}, KEY, "ES256", headers={"kid": "t1"})
     return {"Authorization": f"Bearer {token}"}

@@ -97,6 +97,7 @@ def bearer(scope="operations", agencies=("H10",), client="operator") -> dict[str
         "client_id": client,
         "scope": scope,
         "agencies": list(agencies),
+        "procedures": ["*"],
     }
     token = jwt.encode(claims, KEY, "ES256", headers={"kid": "t1"})
     return {"Authorization": f"Bearer {token}"}

@@ -101,6 +101,15 @@ CASES: list[tuple[dict[str, Any], Any]] = [
     ({"subtrees": ("H10.1", "H11", "H9")}, lambda s: inside(s, "H10.1", "H11", "H9")),
     ({"status": "4", "subtrees": ("H10",)}, lambda s: s.status == "4" and inside(s, "H10")),
     ({"procedure": "1.000017"}, lambda s: s.procedure.code == "1.000017"),
+    ({"procedures": ("1.000017",)}, lambda s: s.procedure.code == "1.000017"),
+    (
+        {"procedures": ("1.000016", "1.000017", "9.999999"), "subtrees": ("H10.1", "H9")},
+        lambda s: s.procedure.code in ("1.000016", "1.000017") and inside(s, "H10.1", "H9"),
+    ),
+    (
+        {"procedures": ("1.000017",), "submitted": (SINCE, UNTIL)},
+        lambda s: s.procedure.code == "1.000017" and between(s.submitted_at, SINCE, UNTIL),
+    ),
     ({"channel": "3"}, lambda s: s.channel == "3"),
     ({"historic": True}, lambda s: s.historic),
     ({"historic": False}, lambda s: not s.historic),
@@ -169,6 +178,11 @@ async def test_lines_written_before_there_were_any_are_shown_all_the_same(
     assert shown == again
 
 
+async def test_who_deals_with_no_procedure_gets_an_empty_page(database: Database) -> None:
+    assert await paged(database, 50, procedures=()) == []
+    assert await paged(database, 50, procedures=(), submitted=(SINCE, UNTIL)) == []
+
+
 async def test_a_page_is_one_range_of_an_index_for_each_subtree(database: Database) -> None:
     """Also in the middle of a list, and whatever it is by."""
     wishes = [
@@ -176,6 +190,8 @@ async def test_a_page_is_one_range_of_an_index_for_each_subtree(database: Databa
         Wanted(("*",), 50, after=Place("H10.1", STATES[0].code)),
         Wanted(("H10",), 50, status="4"),
         Wanted(("H10",), 50, procedure="1.000016"),
+        Wanted(("H10",), 50, procedures=("1.000016", "1.000017")),
+        Wanted(("H10",), 50, procedures=("1.000016",), overdue_at=NOW),
         Wanted(("H10",), 50, submitted=(SINCE, UNTIL)),
         Wanted(("H10",), 50, due=(SINCE, UNTIL)),
         Wanted(("H10",), 50, overdue_at=NOW),

@@ -20,6 +20,7 @@ from tests.support.gateway import (
     Upstream,
     dossier_code,
     gateway_database,
+    passed_claims,
     running_gateway,
 )
 
@@ -249,7 +250,7 @@ async def test_questions_pass_through_with_the_clients_own_token(
         asked, answered = portal.asked
         assert asked.url.query == b"state=open"
         assert answered.url.raw_path == b"/v1/questions/HD%2F1/answer"
-        assert asked.headers["authorization"] == bearer["Authorization"]
+        assert passed_claims(asked)["scope"] == "questions:read questions:write"
         assert (
             await gateway.http.get("/v1/questions", headers=gateway.bearer())
         ).status_code == 403

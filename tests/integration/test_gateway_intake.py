@@ -320,7 +320,7 @@ async def test_a_database_that_is_away_is_told_as_such(
 async def test_more_than_may_wait_is_told_to_come_back(
     gateway: RunningGateway, monkeypatch
 ) -> None:
-    monkeypatch.setattr(gateway.app.state.gateway.intake._group, "_most", 0)
+    monkeypatch.setattr(gateway.app.state.gateway.intake._live, "_most", 0)
     answer = await gateway.submit()
     assert (answer.status_code, problem_of(answer)) == (503, "busy")
     assert answer.headers["retry-after"] == "1"

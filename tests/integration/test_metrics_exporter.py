@@ -128,6 +128,7 @@ def bearer(scope: str) -> dict[str, str]:
         "sub": "operator",
         "scope": scope,
         "agencies": ["*"],
+        "procedures": ["*"],
     }
     return {"Authorization": f"Bearer {jwt.encode(claims, KEY, 'ES256', headers={'kid': 'k'})}"}
 

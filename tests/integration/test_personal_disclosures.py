@@ -43,7 +43,7 @@ async def test_who_looks_finds_the_entries_of_the_agencies_it_audits(at_work: Ri
             ([], None, set()),
             (["*"], other, {other}),
         ):
-            found = await disclosures.page(connection, agencies, dossier, 0, 100)
+            found = await disclosures.page(connection, agencies, ["*"], dossier, 0, 100)
             assert {row.dossier for row in found} == expected, (agencies, dossier)
 
 

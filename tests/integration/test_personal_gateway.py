@@ -14,6 +14,7 @@ from tests.support.gateway import (
     Upstream,
     dossier_code,
     gateway_database,
+    passed_claims,
     running_gateway,
 )
 
@@ -66,7 +67,7 @@ async def test_a_search_goes_on_with_body_purpose_and_place(behind: Behind) -> N
     assert orjson.loads(behind.dossier.bodies[0]) == SOUGHT
     assert asked.headers["x-purpose"] == "100% ro rang"
     assert asked.headers["content-type"] == "application/json"
-    assert asked.headers["authorization"] == headers["Authorization"]
+    assert passed_claims(asked)["scope"] == "dossiers:search"
     assert "079199000123" not in str(asked.url)
 
 

@@ -45,6 +45,7 @@ def token(scope: str = "operations", *agencies: str) -> dict[str, str]:
         "sub": "operator",
         "scope": scope,
         "agencies": agencies or ("*",),
+        "procedures": ["*"],
     }
     return {"authorization": "Bearer " + jwt.encode(claims, KEY, "ES256", headers={"kid": "t"})}
 

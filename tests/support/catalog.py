@@ -48,6 +48,7 @@ def operator(*agencies: str, scope: str = "operations") -> dict[str, str]:
         "client_id": "operator",
         "scope": scope,
         "agencies": list(agencies or ("*",)),
+        "procedures": ["*"],
     }
     return {"Authorization": f"Bearer {jwt.encode(claims, _KEY, 'ES256', headers={'kid': 'k'})}"}
 

@@ -87,6 +87,7 @@ class Catalogue:
             "client_id": "one-stop",
             "scope": scope,
             "agencies": list(agencies or (AGENCY,)),
+            "procedures": ["*"],
         }
         token = jwt.encode(claims, KEY, "ES256", headers={"kid": "k"})
         return {"Authorization": f"Bearer {token}"}

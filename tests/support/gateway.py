@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import jwt
 import uvicorn
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -84,6 +85,11 @@ def settings(url: str, folder: Path, **changed: Any) -> Settings:
         "sealing_keys": {"k1": base64.b64encode(b"k" * 32).decode()},
         "sealing_key": "k1",
         "usage_seconds": 3600.0,
+        # Far above what any test or benchmark asks for.
+        "rate_per_second": 1e6,
+        "rate_burst": 1_000_000,
+        "token_rate_burst": 100_000,
+        "stranger_rate_burst": 100_000,
         "shutdown_seconds": 2.0,
     }
     return Settings(**{**given, **changed})
@@ -167,12 +173,25 @@ class RunningGateway:
     core: Core
 
     def bearer(self, client_id: str = "one-stop", **changed: Any) -> dict[str, str]:
-        """The Authorization header of a client, with other rights than registered if given."""
+        """The Authorization header of a client, with other rights than registered if given.
+
+        The gateway takes a token at its word only as far as its registry goes, so the client is
+        given these rights there too, as long as the registry stays unchanged.
+        """
         known = next(client for client in CLIENTS if client["client_id"] == client_id)
+        registry = self.app.state.gateway.registry
+        if changed and (client := registry.client(client_id)) is not None:
+            registry.clients[client_id] = replace(
+                client,
+                scopes=(*client.scopes, *changed.get("scopes", ())),
+                agencies=(*client.agencies, *changed.get("agencies", ())),
+                procedures=(*client.procedures, *changed.get("procedures", ())),
+            )
         token = sign(
             client_id=client_id,
             scope=" ".join(changed.get("scopes", known["scopes"])),
             agencies=list(changed.get("agencies", known["agencies"])),
+            procedures=tuple(changed.get("procedures", known.get("procedures", ("*",)))),
         )
         return {"Authorization": f"Bearer {token}"}
 
@@ -267,7 +286,9 @@ def _sent(event: Event) -> bytes:
     return encode(draft, producer=event.PRODUCER, epoch=1, sequence=1 if event.ORDERED else None)
 
 
-def sign(*, client_id: str, scope: str, agencies: list[str]) -> str:
+def sign(
+    *, client_id: str, scope: str, agencies: list[str], procedures: tuple[str, ...] = ("*",)
+) -> str:
     """An access token as the gateway issues it."""
     tokens = Tokens(
         SigningKey(SecretStr(signing_key())),
@@ -275,8 +296,20 @@ def sign(*, client_id: str, scope: str, agencies: list[str]) -> str:
         "urn:lienthong:backbone",
         600,
     )
-    client = Client(client_id, "", (), tuple(agencies), active=True)
+    client = Client(client_id, "", (), tuple(agencies), active=True, procedures=procedures)
     return tokens.issue(client, scope.split())
+
+
+def passed_claims(request: httpx.Request) -> dict[str, Any]:
+    """The claims of the token with which the gateway asked a service behind."""
+    token = request.headers["authorization"].removeprefix("Bearer ")
+    claims: dict[str, Any] = jwt.decode(
+        token,
+        SigningKey(SecretStr(signing_key())).private.public_key(),
+        algorithms=["ES256"],
+        audience="urn:lienthong:backbone",
+    )
+    return claims
 
 
 @asynccontextmanager

@@ -49,7 +49,12 @@ async def _jwks() -> dict[str, Any]:
     return {"keys": [{**public, "kid": "t1", "use": "sig", "alg": "ES256"}]}
 
 
-def bearer(*scopes: str, agencies: tuple[str, ...] = (AGENCY,), client: str = "one-stop") -> Any:
+def bearer(
+    *scopes: str,
+    agencies: tuple[str, ...] = (AGENCY,),
+    procedures: tuple[str, ...] = ("*",),
+    client: str = "one-stop",
+) -> Any:
     """The header of a token with these rights."""
     now = int(time.time())
     said = {
@@ -61,6 +66,7 @@ def bearer(*scopes: str, agencies: tuple[str, ...] = (AGENCY,), client: str = "o
         "client_id": client,
         "scope": " ".join(scopes),
         "agencies": list(agencies),
+        "procedures": list(procedures),
     }
     return {"Authorization": f"Bearer {jwt.encode(said, _KEY, 'ES256', headers={'kid': 't1'})}"}
 

@@ -132,7 +132,12 @@ def settings(url: str, folder: Path, gateway: SigningGateway, **changed: Any) ->
     return Settings(**{**given, **changed})
 
 
-def token(*scopes: str, agencies: tuple[str, ...] = ("H56",), client: str = "one-stop") -> str:
+def token(
+    *scopes: str,
+    agencies: tuple[str, ...] = ("H56",),
+    procedures: tuple[str, ...] = ("*",),
+    client: str = "one-stop",
+) -> str:
     """An access token as the gateway issues them."""
     now = int(time.time())
     return jwt.encode(
@@ -144,6 +149,7 @@ def token(*scopes: str, agencies: tuple[str, ...] = ("H56",), client: str = "one
             "client_id": client,
             "scope": " ".join(scopes),
             "agencies": list(agencies),
+            "procedures": list(procedures),
         },
         _TOKEN_KEY,
         algorithm="ES256",

@@ -52,6 +52,7 @@ class Issuer:
             "client_id": "province",
             "scope": "dossiers:read dossiers:write",
             "agencies": ["H10.15"],
+            "procedures": ["*"],
         } | changes
         claims = {name: value for name, value in claims.items() if value is not ...}
         return jwt.encode(claims, key or _EC["k1"], alg, headers={"kid": kid})
@@ -89,7 +90,11 @@ async def test_a_valid_token_tells_who_calls_and_what_they_may(issuer: Issuer) -
     token = issuer.token()
     principal = await issuer.checker.check(token)
     assert principal == Principal(
-        "province", frozenset({"dossiers:read", "dossiers:write"}), ("H10.15",), token
+        "province",
+        frozenset({"dossiers:read", "dossiers:write"}),
+        ("H10.15",),
+        token,
+        frozenset({"*"}),
     )
     assert principal.may_act_for("H10.15.01")
     assert not principal.may_act_for("H10")

@@ -22,7 +22,7 @@ from common import problems
 from common.contracts.commands import Command
 from common.database import DatabaseAway
 from common.errors import TYPE_BASE, NotReady, Problem
-from common.middleware import Requests
+from common.middleware import RequestLimits, Requests
 from common.settings import TelemetrySettings
 from common.telemetry import Telemetry
 
@@ -82,9 +82,10 @@ class Service:
             raise NotReady("Đợi", "Wait", headers={"Retry-After": "7"})
 
         problems.install(app)
-        app.add_middleware(
-            Requests, telemetry=self.telemetry, body_limit=1000, limits={"/large": 5000}
+        limits = RequestLimits(
+            body=1000, seconds=10, least_rate=1, grace=10, at_once=100, bodies={"/large": 5000}
         )
+        app.add_middleware(Requests, telemetry=self.telemetry, limits=limits)
         transport = httpx.ASGITransport(app, raise_app_exceptions=True)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://thing")
 

@@ -6,8 +6,9 @@ import os
 import random
 import time
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from obstore.store import MemoryStore
@@ -223,3 +224,47 @@ async def test_an_object_store_is_swept_too() -> None:
     assert await blobs.sweep() == 0
     assert await blobs.sweep(older_than=timedelta(seconds=-1)) == 1
     assert [one["path"] for one in store.list().collect()] == [f"{digest[:2]}/{digest}"]
+
+
+OF, OTHER = UUID(int=1), UUID(int=2)
+
+
+async def _pieces(*pieces: bytes) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
+
+
+async def test_parts_are_kept_apart_from_files_and_joined_in_order(blobs: Blobs) -> None:
+    first, stored = await blobs.put_part(OF, _pieces(LARGE[:MIB], LARGE[MIB : 6 * MIB]))
+    assert (stored.size, stored.digest) == (6 * MIB, hashlib.sha256(LARGE[: 6 * MIB]).hexdigest())
+    second, _ = await blobs.put_part(OF, _pieces(LARGE[6 * MIB :]))
+    assert b"".join([part async for part in blobs.joined([first, second])]) == LARGE
+    assert not await blobs.has(stored.digest)
+    # The same content as a file, or as a part of another one, is nobody else's to remove.
+    twin, _ = await blobs.put_part(OTHER, _pieces(LARGE[6 * MIB :]))
+    await blobs.put(LARGE[: 6 * MIB])
+    await blobs.drop_parts(OF)
+    with pytest.raises(BlobMissing):
+        _ = [part async for part in blobs.joined([first])]
+    assert b"".join([part async for part in blobs.joined([twin])]) == LARGE[6 * MIB :]
+    assert await blobs.get(stored.digest) == LARGE[: 6 * MIB]
+
+
+async def test_parts_are_found_by_their_age(blobs: Blobs) -> None:
+    name, _ = await blobs.put_part(OF, _pieces(b"a"))
+    await blobs.put_part(OTHER, _pieces(b"b"))
+    now = datetime.now(UTC)
+    assert await blobs.parts_before(now - timedelta(hours=1)) == set()
+    assert await blobs.parts_before(now + timedelta(hours=1)) == {OF, OTHER}
+    await blobs.drop_part(name)
+    assert await blobs.parts_before(now + timedelta(hours=1)) == {OTHER}
+
+
+async def test_a_part_that_fails_on_the_way_leaves_nothing(blobs: Blobs) -> None:
+    async def failing() -> AsyncIterator[bytes]:
+        yield LARGE[:MIB]
+        raise ValueError("broke off")
+
+    with pytest.raises(ValueError, match="broke off"):
+        await blobs.put_part(OF, failing())
+    assert await blobs.parts_before(datetime.now(UTC) + timedelta(hours=1)) == set()

@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from common.errors import Invalid
 from gateway.api.bodies import SUBMIT
-from gateway.api.reading import body_of, idempotency_key, wait_of
+from gateway.api.reading import body_of, idempotency_key
 from gateway.errors import (
     IdempotencyKeyMalformed,
     IdempotencyKeyMissing,
@@ -86,12 +86,8 @@ async def test_other_media_types_are_not(content_type, coding) -> None:
     ids=range(20),
 )
 async def test_what_is_no_json_or_can_be_read_in_two_ways_is_malformed(body) -> None:
-    with pytest.raises((MalformedJson, Invalid)) as refused:
+    with pytest.raises(MalformedJson):
         await body_of(request(body), SUBMIT)
-    if b"NaN" in body or b"Infinity" in body:
-        assert refused.value.errors[0]["pointer"] == "/fees/0/amount"
-    else:
-        assert isinstance(refused.value, MalformedJson)
 
 
 @given(st.binary(max_size=200))
@@ -124,22 +120,3 @@ def test_a_step_needs_its_key() -> None:
 def test_keys_are_short_and_printable(key) -> None:
     with pytest.raises(IdempotencyKeyMalformed):
         idempotency_key({"idempotency-key": key}, required=False)
-
-
-@pytest.mark.parametrize(
-    ("prefer", "seconds"),
-    [
-        ("", 0),
-        ("wait=5", 5),
-        ("respond-async, wait=10", 10),
-        ('WAIT="7"; foo', 7),
-        ("wait=0", 0),
-        ("wait=999999", 30),
-        ("wait=-5", 0),
-        ("wait=x", 0),
-        ("await=5", 0),
-        ("wait=5.5", 0),
-    ],
-)
-def test_how_long_a_client_prefers_to_wait(prefer, seconds) -> None:
-    assert wait_of({"prefer": prefer}) == seconds

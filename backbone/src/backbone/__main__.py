@@ -13,15 +13,21 @@ from rich.console import Console
 
 from backbone import contracts as published
 from backbone.assembly import MODULES, Client, Outside, Plan, running
+from backbone.conformance.command import conformance
 from backbone.demo import acts, play
 from backbone.demo.client import ClientSystem
 from backbone.demo.flags import operators_side
 from backbone.demo.report import show
 from backbone.deployment import write_compose
+from backbone.log_verification.command import log
+from backbone.sandbox import sandbox
 from backbone.settings_example import example
 from common.telemetry import configure_logging
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+cli.add_typer(log, name="log")
+cli.command()(sandbox)
+cli.command()(conformance)
 
 
 @cli.command()
@@ -154,10 +160,15 @@ def settings() -> None:
 @cli.command()
 def contracts(
     check: Annotated[bool, typer.Option(help="Only tell what differs.")] = False,
+    publish: Annotated[
+        bool, typer.Option(help="Clients may rely on the gateway's document from now on.")
+    ] = False,
     folder: Annotated[Path, typer.Option()] = Path("contracts"),
 ) -> None:
     """Write the published language from the code, or check that nothing differs."""
     try:
+        if publish:
+            print(f"published: {published.publish(folder)}")
         changed = published.drift(folder) if check else published.write(folder)
     except published.BreakingChange as error:
         sys.exit(f"refused, publish a new major beside it instead: {error}")

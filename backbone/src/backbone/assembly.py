@@ -65,6 +65,10 @@ class Outside:
     emc: str
     trust_roots: Path
     """Certificates that signatures must lead to (PEM)."""
+    tsa: str = ""
+    """The time-stamping authority, if there is one."""
+    tsa_root: str = ""
+    """Certificate that its timestamps must lead to (PEM)."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,18 @@ class Client:
     secret: str
     scopes: tuple[str, ...]
     agencies: tuple[str, ...]
+    procedures: tuple[str, ...] = ("*",)
+    external: tuple[str, str] | None = None
+    """Issuer and subject of the tokens by which another issuer names it."""
+
+
+@dataclass(frozen=True)
+class Issuer:
+    """Another issuer whose tokens the gateway takes."""
+
+    issuer: str
+    jwks_url: str
+    audience: str
 
 
 @dataclass(frozen=True)
@@ -83,8 +99,9 @@ class Plan:
 
     Attributes:
         databases: each service's database address (``postgresql+asyncpg://…``).
-        ports: each service's HTTP port on 127.0.0.1.
+        ports: each service's HTTP port, the gateway's on ``host``, all others' on 127.0.0.1.
         amqp_url: the broker; None for the local transport.
+        token_issuer: the name under which its gateway issues tokens.
     """
 
     folder: Path
@@ -93,6 +110,9 @@ class Plan:
     outside: Outside
     clients: tuple[Client, ...]
     amqp_url: str | None = None
+    host: str = "127.0.0.1"
+    token_issuer: str = "urn:lienthong:gateway"
+    external_issuers: tuple[Issuer, ...] = ()
     usage_seconds: float = 5.0
     trace_share: float = 0.0
     sealing_key: str = field(default_factory=_new_key)
@@ -116,7 +136,9 @@ def settings_of(plan: Plan, service: str) -> dict[str, Any]:
         "port": plan.ports[service],
         "usage_seconds": plan.usage_seconds,
         "trace_share": plan.trace_share,
+        "token_issuer": plan.token_issuer,
         "token_keys_url": f"{plan.url('gateway')}/.well-known/jwks.json",
+        "revocations_url": f"{plan.url('gateway')}/oauth/revoked",
         "token_url": f"{plan.url('gateway')}/oauth/token",
         "client_id": service,
         "client_secret": plan.service_secret,
@@ -148,6 +170,10 @@ _OWN: dict[str, Callable[[Plan], dict[str, Any]]] = {
     "catalog": lambda _: {},
     "dossier": lambda plan: {"index_keys": {"k1": plan.index_key}, "index_key": "k1"},
     "gateway": lambda plan: {
+        "host": plan.host,
+        "tsa_urls": [plan.outside.tsa] if plan.outside.tsa else [],
+        "tsa_certificates": plan.outside.tsa_root,
+        "external_issuers": [vars(one) for one in plan.external_issuers],
         "blobs_url": f"file://{plan.folder / 'blobs'}",
         "dossier_url": plan.url("dossier"),
         "catalog_url": plan.url("catalog"),

@@ -12,10 +12,13 @@ from typing import Any
 import yaml
 
 from backbone.assembly import MODULES, Client, Outside, Plan, settings_of
+from backbone.compatibility import breaks as rest_breaks
 from common.contracts.base import TYPE_PREFIX
 from common.contracts.registry import EVENTS
 
 _TITLE = "Liên thông – events"
+PUBLISHED = "published/gateway.openapi.json"
+"""The gateway's document as clients have it, which the next one may not break."""
 
 
 class BreakingChange(Exception):
@@ -103,9 +106,10 @@ def write(folder: Path) -> list[str]:
     """Write the documents; the places that changed.
 
     Raises:
-        BreakingChange: a committed schema would be broken.
+        BreakingChange: a committed schema, or the published REST document, would be broken.
     """
     wanted = documents()
+    _keep_published(folder, wanted)
     for place, text in wanted.items():
         committed = folder / place
         if place.startswith("events/") and committed.exists():
@@ -120,6 +124,28 @@ def write(folder: Path) -> list[str]:
         else:
             (folder / place).unlink()
     return changed
+
+
+def publish(folder: Path) -> Path:
+    """From now on clients may rely on the gateway's document as it is.
+
+    Raises:
+        BreakingChange: it takes something away that was published before.
+    """
+    wanted = documents()
+    _keep_published(folder, wanted)
+    baseline = folder / PUBLISHED
+    baseline.parent.mkdir(parents=True, exist_ok=True)
+    baseline.write_text(wanted["rest/gateway.openapi.json"], "utf-8")
+    return baseline
+
+
+def _keep_published(folder: Path, wanted: Mapping[str, str]) -> None:
+    baseline = folder / PUBLISHED
+    if baseline.exists():
+        now = json.loads(wanted["rest/gateway.openapi.json"])
+        if faults := list(rest_breaks(json.loads(baseline.read_text("utf-8")), now)):
+            raise BreakingChange(f"{PUBLISHED}: {'; '.join(faults)}")
 
 
 def drift(folder: Path) -> list[str]:

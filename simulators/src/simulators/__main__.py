@@ -1,6 +1,6 @@
 """Start the outside systems: one, or all of them in one process.
 
-    python -m simulators national-portal|signing-gateway|emc --port N
+    python -m simulators national-portal|signing-gateway|emc|tsa --port N
     python -m simulators all --ports-base N
 
 Each program prints one JSON line with its address once it listens.
@@ -29,15 +29,15 @@ SIGNING = "Signing gateway"
 
 
 def start(
-    program: Literal["national-portal", "signing-gateway", "emc", "all"],
+    program: Literal["national-portal", "signing-gateway", "emc", "tsa", "all"],
     port: Annotated[
         int,
         typer.Option(
             "--port",
             "--ports-base",
             min=0,
-            max=65533,
-            help="Port, or the first of three; 0 takes free ones.",
+            max=65532,
+            help="Port, or the first of four; 0 takes free ones.",
         ),
     ],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -119,10 +119,16 @@ def start(
 
         return Emc(seed, directory("emc"), delay)
 
+    def tsa() -> Simulator:
+        from simulators.tsa import TimestampAuthority
+
+        return TimestampAuthority(seed, directory("tsa"), delay)
+
     makers: dict[str, Callable[[], Simulator]] = {
         "national-portal": portal,
         "signing-gateway": gateway,
         "emc": emc,
+        "tsa": tsa,
     }
     chosen = [make() for name, make in makers.items() if program in (name, "all")]
     ports = [port + i if port else 0 for i in range(len(chosen))]

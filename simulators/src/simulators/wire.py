@@ -112,6 +112,14 @@ class Simulator(ABC):
     def views(self) -> dict[str, View]:
         """The pages of the program's books."""
 
+    def payload_of(self, body: bytes) -> dict[str, Any] | None:
+        """What a body says (a JSON object, unless overridden), or None if it is no such thing."""
+        try:
+            payload = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            return None
+        return payload if isinstance(payload, dict) else None
+
     def facts(self, payload: Mapping[str, Any]) -> dict[str, list[str]]:
         """Values of a call that the `match` of a fault may look at."""
         return {}
@@ -138,7 +146,7 @@ class Simulator(ABC):
             await self._control(scope, receive, send)
             return
         try:
-            payload = await _read(receive)
+            payload = self.payload_of(await _read(receive))
         except Left:
             return
         except TooLarge:
@@ -227,8 +235,8 @@ def _json(payload: Any, status: int = 200) -> Response:
     return Response(orjson.dumps(payload), status, media_type="application/json")
 
 
-async def _read(receive: Receive) -> dict[str, Any] | None:
-    """The JSON object that was sent, or None when it is none; raises Left, TooLarge."""
+async def _read(receive: Receive) -> bytes:
+    """What was sent; raises Left, TooLarge."""
     parts: list[bytes] = []
     size = 0
     more = True
@@ -241,11 +249,7 @@ async def _read(receive: Receive) -> dict[str, Any] | None:
         if size > BODY_LIMIT:
             raise TooLarge
         more = message.get("more_body", False)
-    try:
-        payload = orjson.loads(b"".join(parts))
-    except orjson.JSONDecodeError:
-        return None
-    return payload if isinstance(payload, dict) else None
+    return b"".join(parts)
 
 
 async def _deliver(reply: Reply, receive: Receive, send: Send) -> str:

@@ -114,12 +114,14 @@ def _addresses(program: Leashed, log: Path, state: Path) -> Outside:
             else []
         )
         urls = {line["program"]: line["url"] for line in lines if "program" in line}
-        if len(urls) == 3:
+        if urls.keys() >= {"national-portal", "signing-gateway", "emc", "tsa"}:
             return Outside(
                 urls["national-portal"],
                 urls["signing-gateway"],
                 urls["emc"],
                 state / "signing-gateway" / "root.pem",
+                urls["tsa"],
+                (state / "tsa" / "root.pem").read_text("ascii"),
             )
         time.sleep(0.05)
     raise RuntimeError(f"the simulators did not start: {log.read_text('utf-8')[-2000:]}")
@@ -131,6 +133,7 @@ async def set_faults(outside: Outside, faults: list[dict[str, object]]) -> None:
         "national-portal": outside.national_portal,
         "signing-gateway": outside.signing_gateway,
         "emc": outside.emc,
+        "tsa": outside.tsa,
     }
     async with httpx.AsyncClient(trust_env=False) as http:
         for fault in faults:

@@ -11,13 +11,14 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import obstore
 from obstore.exceptions import NotFoundError
@@ -27,7 +28,7 @@ from common.identifiers import new_id
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _MISSING = (NotFoundError, FileNotFoundError)  # which of them is raised differs by release
-_INCOMING = "incoming"
+_INCOMING, _PARTS = "incoming", "parts"
 _SLICE = 256 * 1024  # hashed in about a tenth of a millisecond, between two turns of the loop
 _LOCAL_BUFFER = 256 * 1024
 _PART = 5 * 1024 * 1024  # the least S3 takes as a part of a larger object
@@ -108,6 +109,59 @@ class Blobs:
             parts: the content; held are a quarter of a mebibyte of it with a local folder, and
                 five mebibytes with S3, ten of a limited number of larger ones: those wait.
         """
+        name, stored = await self._written(parts)
+        await self._settle(name, _place(stored.digest))
+        return stored
+
+    async def put_part(self, of: UUID, parts: AsyncIterable[bytes]) -> tuple[str, Stored]:
+        """Store a part of a file, as ``put_stream``; the name by which it is read again.
+
+        Parts of different files, and two of the same place, never share what is stored.
+
+        Args:
+            of: names the file that it is a part of.
+        """
+        name, stored = await self._written(parts)
+        place = f"{_PARTS}/{of}/{new_id().hex}"
+        await self._settle(name, place)
+        return place, stored
+
+    async def joined(self, names: Sequence[str]) -> AsyncIterator[bytes]:
+        """The content of parts, one after the other.
+
+        Raises:
+            BlobMissing: one of them is not there.
+        """
+        for name in names:
+            try:
+                found = await obstore.get_async(self._store, name)
+            except _MISSING as error:
+                raise BlobMissing(name) from error
+            async for part in found.stream(min_chunk_size=_SLICE):
+                for piece in _sliced(bytes(part)):
+                    yield piece
+
+    async def drop_parts(self, of: UUID) -> None:
+        """Remove every part of a file."""
+        for name, _ in await self._parts(f"{_PARTS}/{of}"):
+            await self._forget(name)
+
+    async def drop_part(self, name: str) -> None:
+        """Remove a part."""
+        await self._forget(name)
+
+    async def parts_before(self, moment: datetime) -> set[UUID]:
+        """Files of which there are parts that were stored before a moment."""
+        return {UUID(name.split("/")[1]) for name, at in await self._parts(_PARTS) if at < moment}
+
+    async def _parts(self, prefix: str) -> list[tuple[str, datetime]]:
+        return [
+            (entry["path"], entry["last_modified"])
+            async for page in obstore.list(self._store, prefix=prefix)
+            for entry in page
+        ]
+
+    async def _written(self, parts: AsyncIterable[bytes]) -> tuple[str, Stored]:
         hashed, size = hashlib.sha256(), 0
         name = f"{_INCOMING}/{new_id().hex}"
         buffer = _PART if self._folder is None else _LOCAL_BUFFER
@@ -124,13 +178,7 @@ class Blobs:
                         await stack.enter_async_context(self._large)
                     size += len(piece)
                     await writer.write(piece)
-        digest = hashed.hexdigest()
-        try:
-            await self._settle(name, digest)
-        except BaseException:
-            await self._forget(name)
-            raise
-        return Stored(digest, size)
+        return name, Stored(hashed.hexdigest(), size)
 
     async def open(self, digest: str) -> "OpenBlob":
         """A file to be read as a stream.
@@ -199,12 +247,16 @@ class Blobs:
             await asyncio.sleep(_SWEEP_SECONDS)
             await self.sweep()
 
-    async def _settle(self, name: str, digest: str) -> None:
-        if self._folder is not None:
-            await asyncio.to_thread(_sync, self._folder / name)
-        await obstore.rename_async(self._store, name, _place(digest), overwrite=True)
-        if self._folder is not None:
-            await asyncio.to_thread(_sync, (self._folder / _place(digest)).parent)
+    async def _settle(self, name: str, place: str) -> None:
+        try:
+            if self._folder is not None:
+                await asyncio.to_thread(_sync, self._folder / name)
+            await obstore.rename_async(self._store, name, place, overwrite=True)
+            if self._folder is not None:
+                await asyncio.to_thread(_sync, (self._folder / place).parent)
+        except BaseException:
+            await self._forget(name)
+            raise
 
     async def _forget(self, name: str) -> None:
         try:

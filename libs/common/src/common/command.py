@@ -11,6 +11,7 @@ import uvicorn
 import uvloop
 from fastapi import FastAPI
 
+from common.connections import guarded
 from common.database import Database, migrate
 from common.outbox import begin_epoch
 from common.settings import ServerSettings, ServiceSettings, SettingsError, load
@@ -86,16 +87,16 @@ def server(app: FastAPI, settings: ServerSettings) -> uvicorn.Server:
             app,
             host=settings.host,
             port=settings.port,
-            http="httptools",
+            http=guarded(settings),
+            ws="none",
             loop="none",
             lifespan="on",
             access_log=False,
             log_config=None,
             server_header=False,
+            proxy_headers=False,  # nobody but the peer itself says who the peer is
             timeout_keep_alive=75,
             timeout_graceful_shutdown=int(settings.shutdown_seconds),
-            h11_max_incomplete_event_size=64 * 1024,
-            limit_concurrency=2000,
         )
     )
 

@@ -1,6 +1,6 @@
 """The service's database: engine, migrations, and the partitions of tables that grow by time."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from importlib import resources
@@ -118,15 +118,26 @@ def run_migrations(context: Any) -> None:
         context.run_migrations()
 
 
-async def ensure_partitions(database: Database) -> None:
+async def ensure_partitions(
+    database: Database,
+    tables: Sequence[str] = PARTITIONED,
+    *,
+    key: str = "event_id",
+    first: str | None = None,
+) -> None:
     """Create the monthly partitions of this month and the next ones, where they are missing.
 
     Rows that came before their partition, and so lie in the default one, move into it.
 
+    Args:
+        tables: those with a default partition ``<table>_other``.
+        key: the column (UUIDv7) that they are partitioned by.
+        first: a statement that each transaction begins with.
+
     Raises:
         DBAPIError: a lock was not to be had within two seconds: try again later.
     """
-    for table in PARTITIONED:
+    for table in tables:
         for start, end in _months(datetime.now(UTC), _MONTHS_AHEAD):
             async with database.transaction() as connection:
                 await connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
@@ -134,16 +145,18 @@ async def ensure_partitions(database: Database) -> None:
                 if (await connection.execute(text(f"SELECT to_regclass('{name}')"))).scalar():
                     continue
                 await connection.execute(text("SET LOCAL lock_timeout = '2s'"))
-                await _add_partition(
-                    connection, table, name, lowest_id_at(start), lowest_id_at(end)
-                )
+                if first is not None:
+                    await connection.execute(text(first))
+                bounds = lowest_id_at(start), lowest_id_at(end)
+                await _add_partition(connection, table, name, key, bounds)
 
 
 async def _add_partition(
-    connection: AsyncConnection, table: str, name: str, first: UUID, end: UUID
+    connection: AsyncConnection, table: str, name: str, key: str, bounds: tuple[UUID, UUID]
 ) -> None:
     # Attached once it is filled: that lets the readers of the other partitions go on.
-    strayed = f"event_id >= '{first}' AND event_id < '{end}'"
+    first, end = bounds
+    strayed = f"{key} >= '{first}' AND {key} < '{end}'"
     moved = f"DELETE FROM {table}_other WHERE {strayed} RETURNING *"  # noqa: S608 - names of our own
     for statement in (
         f"CREATE TABLE {name} (LIKE {table} INCLUDING ALL)",

@@ -3,14 +3,20 @@
 ::
 
     Problem                          500 internal-error
+    ├── MalformedRequest             400 malformed-request
     ├── Unauthorised                 401 unauthorised
     ├── Forbidden                    403 forbidden
     ├── NotFound                     404 not-found
+    ├── TooSlow                      408 body-too-slow
+    ├── HeadTooSlow                  408 head-too-slow
     ├── Conflict                     409 conflict
     ├── TooLarge                     413 body-too-large
     ├── Invalid                      422 invalid-content
     ├── TooManyRequests              429 too-many-requests
+    ├── HeadTooLarge                 431 head-too-large
     ├── NotReady                     503 not-ready
+    │   ├── Busy                     503 busy
+    │   └── TimedOut                 503 timed-out
     └── Upstream                     502 upstream-failed
 
 Services add their own branches in their ``errors.py``.
@@ -74,6 +80,13 @@ class Problem(Exception):
         return body
 
 
+class MalformedRequest(Problem):
+    """Bytes that are no HTTP request."""
+
+    status, slug = 400, "malformed-request"
+    title, title_en = "Không phải yêu cầu HTTP hợp lệ", "Malformed HTTP request"
+
+
 class Unauthorised(Problem):
     """No valid token."""
 
@@ -93,6 +106,20 @@ class NotFound(Problem):
 
     status, slug = 404, "not-found"
     title, title_en = "Không tìm thấy", "Not found"
+
+
+class TooSlow(Problem):
+    """A body that comes drop by drop."""
+
+    status, slug = 408, "body-too-slow"
+    title, title_en = "Nội dung gửi quá chậm", "Body too slow"
+
+
+class HeadTooSlow(Problem):
+    """Headers that come drop by drop."""
+
+    status, slug = 408, "head-too-slow"
+    title, title_en = "Tiêu đề yêu cầu gửi quá chậm", "Request head too slow"
 
 
 class Conflict(Problem):
@@ -123,6 +150,13 @@ class TooManyRequests(Problem):
     title, title_en = "Quá nhiều yêu cầu", "Too many requests"
 
 
+class HeadTooLarge(Problem):
+    """More or longer headers than are read."""
+
+    status, slug = 431, "head-too-large"
+    title, title_en = "Tiêu đề yêu cầu quá lớn", "Request head too large"
+
+
 class Upstream(Problem):
     """A service behind this one failed or did not answer in time."""
 
@@ -138,6 +172,20 @@ class NotReady(Problem):
 
     status, slug = 503, "not-ready"
     title, title_en = "Tạm thời chưa sẵn sàng", "Temporarily not ready"
+
+
+class Busy(NotReady):
+    """More work waits than is taken on."""
+
+    slug = "busy"
+    title, title_en = "Hệ thống đang quá tải", "Overloaded"
+
+
+class TimedOut(NotReady):
+    """An answer that took longer than any may. What happened is unknown; asking again is safe."""
+
+    slug = "timed-out"
+    title, title_en = "Xử lý quá lâu", "Timed out"
 
 
 def describe(error: BaseException | None) -> str:

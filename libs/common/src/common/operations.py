@@ -50,7 +50,7 @@ async def metrics(request: Request) -> Response:
 @router.get("/internal/events", include_in_schema=False)
 async def events(
     request: Request,
-    _: Annotated[Principal, requires("events:history")],
+    _: Annotated[Principal, requires("events:history", procedures="unasked")],
     aggregate: Annotated[str, Query(max_length=200)],
     epoch: Annotated[int, Query(ge=1, le=_MOST_EPOCH)],
     first: Annotated[int, Query(ge=1, le=_MOST)],
@@ -64,7 +64,7 @@ async def events(
 @router.get("/internal/log", include_in_schema=False)
 async def log(
     request: Request,
-    _: Annotated[Principal, requires("events:history")],
+    _: Annotated[Principal, requires("events:history", procedures="unasked")],
     types: Annotated[list[str], Query(max_length=50)],
     after: UUID,
 ) -> Response:

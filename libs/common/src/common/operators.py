@@ -18,7 +18,7 @@ log = structlog.get_logger()
 router = APIRouter(prefix="/internal", include_in_schema=False)
 
 _LAST_ID = 2**63 - 1
-Operator = Annotated[Principal, requires("operations")]
+Operator = Annotated[Principal, requires("operations", procedures="all")]
 ItemId = Annotated[int, Path(alias="id", ge=1, le=_LAST_ID)]
 Filter = Annotated[str | None, Query(max_length=250)]
 Reason = Annotated[

@@ -10,7 +10,16 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from common.database import database_is_away, sqlstate
-from common.errors import Invalid, NotFound, NotReady, Problem, TooLarge, describe, stack
+from common.errors import (
+    Invalid,
+    NotFound,
+    NotReady,
+    Problem,
+    TooLarge,
+    TooSlow,
+    describe,
+    stack,
+)
 
 MEDIA_TYPE = "application/problem+json"
 _NOT_STORABLE = frozenset({"22021", "22P05"})
@@ -58,14 +67,37 @@ _ENGLISH = {
 }
 
 
-class BodyTooLarge(HTTPException):
-    """A body above its limit, as an exception that FastAPI does not take for unreadable JSON."""
+class BodyRefused(HTTPException):
+    """A body that is not read to its end, as an exception that FastAPI does not take for
+    unreadable JSON."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.status)
+        self.problem = problem
+
+
+class BodyTooLarge(BodyRefused):
+    """A body above its limit."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__(TooLarge.status)
-        self.problem = TooLarge(
-            f"Nội dung vượt giới hạn {limit} byte",
-            f"The body is above the limit of {limit} bytes",
+        super().__init__(
+            TooLarge(
+                f"Nội dung vượt giới hạn {limit} byte",
+                f"The body is above the limit of {limit} bytes",
+            )
+        )
+
+
+class BodyTooSlow(BodyRefused):
+    """A body that stays below its least rate; the connection is closed with the answer."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            TooSlow(
+                "Nội dung đến quá chậm",
+                "The body comes too slowly",
+                headers={"Connection": "close"},
+            )
         )
 
 
@@ -116,7 +148,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def plain(_: Request, error: HTTPException) -> Response:
-        if isinstance(error, BodyTooLarge):
+        if isinstance(error, BodyRefused):
             return answer(error.problem)
         if error.status_code == NotFound.status:
             return answer(NotFound("Không có địa chỉ này", "There is no such address"))

@@ -32,10 +32,11 @@ from common.history import HttpHistory
 from common.http import http_client
 from common.identifiers import new_id
 from common.inbox import Consumer, Subscription
-from common.middleware import Requests
+from common.middleware import RequestLimits, Requests
 from common.outbox import Outbox
 from common.parking import History, Recovery
 from common.retention import drop_old
+from common.revocations import Revocations
 from common.sealing import KeyRing
 from common.settings import ServiceSettings
 from common.telemetry import Telemetry
@@ -60,6 +61,7 @@ class Core:
     transport: Transport
     telemetry: Telemetry
     tokens: TokenChecker
+    revocations: Revocations
     own_token: OwnToken
     http: httpx.AsyncClient
     keys: KeyRing
@@ -104,6 +106,7 @@ def create_service(
     routers: Sequence[APIRouter] = (),
     package: str | None = None,
     body_limits: dict[str, int] | None = None,
+    time_limits: dict[str, float] | None = None,
     shared: Shared = Shared(),
 ) -> FastAPI:
     """The service's application; everything is built when it starts, nothing on import.
@@ -114,7 +117,8 @@ def create_service(
         assemble: opens what is the service's own and says what it is made of.
         routers: its REST routes.
         package: where its migrations are; the name with underscores unless given.
-        body_limits: other body limits in bytes, by path prefix.
+        body_limits: other body limits in bytes, by path prefix (the longest counts).
+        time_limits: other time limits of whole requests in seconds, likewise.
         shared: what it does not build itself.
     """
     telemetry = Telemetry(name, settings, shared.spans)
@@ -128,6 +132,7 @@ def create_service(
             await migrate(database, package or name.replace("-", "_"))
             http = await stack.enter_async_context(http_client())
             transport = shared.transport or _rabbit(settings, name)
+            revocations = Revocations(http, settings.revocations_url, settings.revocations_seconds)
             core = Core(
                 name=name,
                 settings=settings,
@@ -135,7 +140,10 @@ def create_service(
                 outbox=Outbox(database, name),
                 transport=transport,
                 telemetry=telemetry,
-                tokens=TokenChecker(settings, shared.token_keys or _keys(settings, http)),
+                tokens=TokenChecker(
+                    settings, shared.token_keys or _keys(settings, http), revocations
+                ),
+                revocations=revocations,
                 own_token=OwnToken(settings, http),
                 http=http,
                 keys=KeyRing(settings.sealing_keys, settings.sealing_key),
@@ -173,8 +181,7 @@ def create_service(
     app.add_middleware(
         Requests,
         telemetry=telemetry,
-        body_limit=settings.body_limit,
-        limits=body_limits,
+        limits=RequestLimits.of(settings, body_limits, time_limits),
     )
     return app
 
@@ -234,6 +241,7 @@ async def _running(core: Core, parts: Parts, shared: Shared) -> AsyncIterator[No
     workers: dict[str, Worker] = {
         "relay": lambda: core.outbox.relay(core.transport),
         "usage": usage.run,
+        "revocations": core.revocations.run,
         "upkeep": lambda: _upkeep(core),
         **{f"recovery {recovery.name}": recovery.run for recovery in recoveries},
         **{f"backfill {backfill.name}": backfill.run for backfill in backfills},

@@ -109,6 +109,11 @@ class TokenSettings(BaseSettings):
     token_audience: str = "urn:lienthong:backbone"
     token_keys_url: str | None = None
     """JWKS of the issuer."""
+    revocations_url: str | None = None
+    """The issuer's list of tokens that are void before their end (``/oauth/revoked``); without it
+    a token is good until it ends."""
+    revocations_seconds: float = Field(default=15.0, ge=1, le=20)
+    """Pause between two questions for it: revocations are to be effective within 30 seconds."""
 
 
 class ClientSettings(BaseSettings):
@@ -163,6 +168,23 @@ class ServerSettings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     body_limit: int = Field(default=1024 * 1024, ge=1024)
     """Largest request body in bytes, where a route does not set its own."""
+    body_least_rate: int = Field(default=8 * 1024, ge=1)
+    """Bytes a second that a request body must come with on average, after ``body_grace_seconds``;
+    a slower one is answered 408 and its connection closed."""
+    body_grace_seconds: float = Field(default=10.0, gt=0)
+    header_seconds: float = Field(default=15.0, gt=0)
+    """How long the head of a request may take, and a connection without any."""
+    write_seconds: float = Field(default=60.0, gt=0)
+    """How long an answer may wait for its reader, beyond what it would take at 8 KiB/s."""
+    request_seconds: float = Field(default=120.0, gt=0)
+    """How long a request may take in all, where a route does not set its own."""
+    requests_at_once: int = Field(default=2000, ge=1)
+    """Requests under way in one process; further ones are answered 503."""
+    connections: int = Field(default=4000, ge=1)
+    """Open connections of one process; further ones replace those that wait for a request, or are
+    closed."""
+    connections_per_address: int | None = Field(default=None, ge=1)
+    """Open connections from one address, where clients connect themselves (no proxy between)."""
     shutdown_seconds: float = Field(default=25.0, gt=0)
 
 

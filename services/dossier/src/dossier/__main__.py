@@ -46,7 +46,7 @@ async def _import(settings: Settings, database: Database, arguments: argparse.Na
     order = Order(
         id=arguments.id or uuid5(_IDS, path.name),
         client_id=_CLIENT,
-        may_enter=lambda _: True,
+        may_enter=lambda agency, procedure: True,
         format=form,
         tell_portal=arguments.tell_portal,
         measure=arguments.measure,

@@ -14,6 +14,7 @@
     │   ├── ImportDiffers            409 import-differs
     │   ├── ImportUnderWay           409 import-under-way
     │   └── StepNotPossible          409 step-not-possible
+    ├── DossierChanged               412 dossier-changed
     ├── Invalid
     │   ├── ImportNotReadable        422 import-not-readable
     │   ├── ImportTooFaulty          422 import-too-faulty
@@ -51,6 +52,13 @@ class StepNotPossible(Conflict):
 
     slug = "step-not-possible"
     title, title_en = "Không thể thực hiện bước này", "This step is not possible now"
+
+
+class DossierChanged(Problem):
+    """A step on another state of the dossier than the one that its sender had seen."""
+
+    status, slug = 412, "dossier-changed"
+    title, title_en = "Hồ sơ đã thay đổi", "The dossier has changed"
 
 
 class InvalidResults(Invalid):

@@ -1,6 +1,7 @@
 """What the gateway hears: outcomes of submissions, and the catalogue."""
 
 from collections.abc import Sequence
+from uuid import UUID
 
 import structlog
 
@@ -15,6 +16,7 @@ from gateway.store import catalogue as known
 from gateway.store import submissions
 from gateway.store.erasure import erase
 from gateway.store.submissions import Outcome
+from gateway.use_cases.message_log import MessageLog, Render, outcome_record
 from gateway.use_cases.waiting import Waiting
 
 log = structlog.get_logger()
@@ -48,16 +50,25 @@ async def catalogue(unit: Unit, events: Sequence[Received]) -> None:
 class Outcomes:
     """Writes down what became of submissions, and wakes those who wait for it."""
 
-    def __init__(self, waiting: Waiting) -> None:
+    def __init__(self, waiting: Waiting, log: MessageLog, render: Render) -> None:
         self._waiting = waiting
+        self._log = log
+        self._render = render
 
     async def __call__(self, unit: Unit, events: Sequence[Received]) -> None:
-        outcomes = [outcome for event in events if (outcome := _outcome(event))]
+        outcomes: list[Outcome] = []
+        told: dict[UUID, bytes] = {}
+        for event in events:
+            if outcome := _outcome(event):
+                outcomes.append(outcome)
+                told[outcome.submission_id] = event.body
         if not outcomes:
             return
-        changed = await submissions.decide(unit.connection, outcomes)
-        if changed < len(outcomes):
-            log.warning("outcomes of unknown submissions", count=len(outcomes) - changed)
+        decided = await submissions.decide(unit.connection, outcomes)
+        if len(decided) < len(outcomes):
+            log.warning("outcomes of unknown submissions", count=len(outcomes) - len(decided))
+        records = [outcome_record(one, told[one.id], self._render) for one in decided]
+        await self._log.add(unit.connection, records)
         self._waiting.hint(outcome.submission_id for outcome in outcomes)
 
 
@@ -71,6 +82,7 @@ def _outcome(received: Received) -> Outcome | None:
                 event.step_number,
                 event.flagged,
                 agency=event.agency,
+                procedure=event.procedure_code,
             )
         case SubmissionRefused() as event:
             return Outcome(event.submission_id, "refused", received.time, problem=event.problem)
@@ -89,12 +101,17 @@ async def imported(unit: Unit, events: Sequence[Received]) -> None:
         await submissions.place(unit.connection, elsewhere)
 
 
-def subscriptions(waiting: Waiting) -> tuple[Subscription, ...]:
-    """Every queue of the gateway."""
+def subscriptions(
+    waiting: Waiting, message_log: MessageLog, render: Render
+) -> tuple[Subscription, ...]:
+    """Every queue of the gateway.
+
+    Args:
+        render: the content that tells a client of its submission.
+    """
+    outcomes = Outcomes(waiting, message_log, render)
     return (
-        Subscription(
-            "outcomes", ("submission.applied.v1", "submission.refused.v1"), Outcomes(waiting)
-        ),
+        Subscription("outcomes", ("submission.applied.v1", "submission.refused.v1"), outcomes),
         Subscription("catalog", ("catalog.#",), catalogue),
         # Always the first of its stream, so that nothing is missed by hearing nothing else of it.
         Subscription("imports", ("dossier.imported.v1",), imported),

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from common.auth import Principal, requires
+from common.errors import Forbidden
 from common.service import CoreOf
 from metrics_exporter import store
 from metrics_exporter.clients import Emc, Tracker
@@ -96,11 +97,16 @@ class DoubtfulPage(BaseModel):
 @router.get("/v1/measurements/maybe-doubled", responses=_REFUSALS)
 async def maybe_doubled(
     core: CoreOf,
-    _: Annotated[Principal, requires("operations")],
+    operator: Annotated[Principal, requires("operations", procedures="all")],
     after: Annotated[str, Query(max_length=100, pattern=r"^[^\x00]*$")] = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 500,
 ) -> DoubtfulPage:
-    """Records that were sent again after a call without an answer."""
+    """Records that were sent again after a call without an answer, of every agency."""
+    if not operator.may_act_for("*"):
+        raise Forbidden(
+            "Chỉ dành cho token có quyền với mọi cơ quan",
+            "Only for tokens that act for every agency",
+        )
     found = await store.doubled_after(core.database, after, limit)
     return DoubtfulPage(
         items=[Doubtful(record=record, sent_at=at) for record, at in found],

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from common.auth import Principal, requires
 from common.blobs import Blobs
-from common.contracts.codes import AgencyCode
+from common.contracts.codes import AgencyCode, ProcedureCode
 from common.errors import Forbidden
 from common.service import CoreOf
 from common.telemetry import current_traceparent
@@ -74,6 +74,8 @@ class NewRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     agency: AgencyCode
+    procedure: ProcedureCode | None = None
+    """Of the dossier it is for; only a client that deals with all procedures may leave it out."""
     document: Document
     signer: Signer
 
@@ -84,6 +86,7 @@ class SigningRequest(BaseModel):
     request_id: UUID
     dossier_code: str | None
     agency: str
+    procedure: str | None
     document_id: str
     document_name: str
     file: str
@@ -147,6 +150,11 @@ async def request_signature(
             "Token không có quyền với cơ quan này",
             "The token does not carry rights for this agency",
         )
+    if not principal.may_handle(wanted.procedure):
+        raise Forbidden(
+            "Token không có quyền với thủ tục này",
+            "The token does not deal with this procedure",
+        )
     if not await blobs.has(wanted.document.file):
         raise UnknownFile(
             "Tệp cần ký không có trong kho",
@@ -165,6 +173,7 @@ async def request_signature(
         client=principal.client_id,
         dossier_code=None,
         agency=wanted.agency,
+        procedure=wanted.procedure,
         document_id=wanted.document.id,
         document_name=wanted.document.name,
         file=wanted.document.file,
@@ -190,7 +199,9 @@ async def held_requests(
 ) -> HeldRequests:
     """Requests that wait for an operator, oldest first."""
     async with core.database.reading() as connection:
-        found = await store.held(connection, principal.agencies, after, limit + 1)
+        found = await store.held(
+            connection, principal.agencies, principal.procedures, after, limit + 1
+        )
     page = found[:limit]
     more = page[-1].request_id if len(found) > limit else None
     return HeldRequests(items=[_view(request) for request in page], next=more)
@@ -223,7 +234,9 @@ async def _found(core: CoreOf, principal: Principal, request_id: UUID) -> reques
     async with core.database.reading() as connection:
         found = await store.find(connection, [request_id])
     request = found.get(request_id)
-    if request is None or not principal.may_act_for(request.agency):
+    if request is None or not (
+        principal.may_act_for(request.agency) and principal.may_handle(request.procedure)
+    ):
         raise UnknownRequest(
             "Không có yêu cầu ký với mã này",
             "There is no signing request of this id",

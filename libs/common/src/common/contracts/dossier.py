@@ -311,6 +311,7 @@ class SigningRequested(Event):
     file: str
     """SHA-256 of the PDF in the file store."""
     signer: SigningWish
+    procedure_code: str | None = None
 
 
 class SubmissionApplied(Event):
@@ -326,6 +327,7 @@ class SubmissionApplied(Event):
     status: Status
     step_number: int
     flagged: str | None = None
+    procedure_code: str | None = None
 
 
 class SubmissionRefused(Event):

@@ -23,3 +23,6 @@ class SubmissionReceived(Event):
     lane: Lane = "live"
     expected: str | None = None
     """The dossier's state that the client had seen (``If-Match``): otherwise it is refused."""
+    procedures: tuple[str, ...] | None = None
+    """Codes of procedures, one of which the dossier has to be of: otherwise the client has no right
+    to it. Null where the client deals with all."""

@@ -12,6 +12,9 @@ _SETTLED = timedelta(seconds=10)
 """Last-Modified counts in seconds and a commit comes a little after its moment: a change that is
 younger could be followed by another one with the same Last-Modified."""
 
+_CACHING = "max-age=0, stale-if-error=86400"
+"""Asked for again each time; for a day it may stand in while this service fails (RFC 5861)."""
+
 _PROBLEM: dict[str, Any] = {"content": {"application/problem+json": {}}}
 READ: dict[int | str, dict[str, Any]] = {
     304: {"description": "Unchanged since the ETag of If-None-Match, or since If-Modified-Since"},
@@ -34,7 +37,7 @@ def answer(request: Request, text: str, changed_at: datetime | None = None) -> R
     """
     body = text.encode()
     etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-    headers = {"etag": etag, "cache-control": "no-cache"}
+    headers = {"etag": etag, "cache-control": _CACHING}
     modified = _modified(changed_at)
     if modified:
         headers["last-modified"] = format_datetime(modified, usegmt=True)

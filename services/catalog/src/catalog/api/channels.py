@@ -96,7 +96,7 @@ async def put_channel(
     response: Response,
 ) -> RegisteredChannel:
     """Register a channel, or change it. Its host is checked within a minute."""
-    _for(principal, code)
+    only_for(principal, code)
     async with core.database.transaction() as connection:
         registered, new = await use_cases.register(
             connection, code, id_, channel, principal.client_id
@@ -110,7 +110,7 @@ async def put_channel(
 @router.delete("/v1/agencies/{code}/channels/{id}", status_code=204, responses=_WRITE)
 async def delete_channel(core: CoreOf, principal: Writer, code: EitherForm, id_: ChannelId) -> None:
     """Remove a channel."""
-    _for(principal, code)
+    only_for(principal, code)
     async with core.database.transaction() as connection:
         await use_cases.unregister(connection, code, id_, principal.client_id)
 
@@ -126,7 +126,7 @@ async def put_statement(
     """State how things are with a part of the conformance report that no machine can check
     (`b.web-portal`, `dd.guidance`, `e.shared-tools`). It is shown as what the agency says, and
     does not make the part met."""
-    _for(principal, code)
+    only_for(principal, code)
     if part not in rules().parts_to_state():
         raise NoSuchStatement(
             "Không có nội dung này để khai", "There is no such part to make a statement about"
@@ -140,7 +140,7 @@ async def put_statement(
 @router.delete("/v1/agencies/{code}/statements/{part}", status_code=204, responses=_WRITE)
 async def delete_statement(core: CoreOf, principal: Writer, code: EitherForm, part: Part) -> None:
     """Take a statement back."""
-    _for(principal, code)
+    only_for(principal, code)
     async with core.database.transaction() as connection:
         await use_cases.take_back(connection, code, part, principal.client_id)
 
@@ -148,12 +148,13 @@ async def delete_statement(core: CoreOf, principal: Writer, code: EitherForm, pa
 @router.get("/v1/agencies/{code}/registration-changes", responses=_WRITE)
 async def list_changes(
     core: CoreOf,
-    _: Operator,
+    operator: Operator,
     code: EitherForm,
     after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0,
     limit: Limit = 50,
 ) -> Changes:
     """Who registered, stated, changed or removed what, and when."""
+    only_for(operator, code)
     async with core.database.reading() as connection:
         await use_cases.known_agency(connection, code)
         found = await store.changes(connection, code, after, limit + 1)
@@ -162,7 +163,8 @@ async def list_changes(
     return Changes(items=items, next=items[-1].number if more else None)
 
 
-def _for(principal: Principal, agency: str) -> None:
+def only_for(principal: Principal, agency: str) -> None:
+    """Raise Forbidden unless the caller acts for an agency."""
     if not principal.may_act_for(agency):
         raise Forbidden(
             f"Hệ thống này không có quyền với cơ quan {agency}",

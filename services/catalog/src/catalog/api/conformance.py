@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
 from catalog.api.catalogue import After, EitherForm, Limit
-from catalog.api.channels import ChecksOf, Operator
+from catalog.api.channels import ChecksOf, Operator, only_for
 from catalog.api.page import CONTENT_SECURITY_POLICY, page
 from catalog.store import evidence
 from catalog.use_cases import conformance
@@ -95,9 +95,10 @@ async def list_conformance(
 
 @router.post("/v1/conformance/{code}/check", status_code=202, responses=_CHECK)
 async def check_conformance(
-    core: CoreOf, checks: ChecksOf, _: Operator, code: EitherForm, response: Response
+    core: CoreOf, checks: ChecksOf, operator: Operator, code: EitherForm, response: Response
 ) -> Asked:
     """Check the hosts of an agency's channels now; the report has the results soon."""
+    only_for(operator, code)
     async with core.database.transaction() as connection:
         await known_agency(connection, code)
         asked = await evidence.check_now(connection, code)

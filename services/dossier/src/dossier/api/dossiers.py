@@ -26,6 +26,7 @@ from common.service import CoreOf
 from dossier.domain.masking import Applicant
 from dossier.domain.model import Dossier
 from dossier.domain.table import Table, Wording
+from dossier.domain.tags import tag_of
 from dossier.errors import UnknownDossier
 from dossier.store.lists import Place, Wanted
 from dossier.use_cases import reading as use_cases
@@ -110,8 +111,7 @@ async def read_dossier(
         if purpose is not None:
             await audit.note(problem.status, dossier=code)
         raise
-    erased = "e" if dossier.erased else ""
-    tag = f'"{dossier.steps}{erased}p"' if personal else f'"{dossier.steps}{erased}"'
+    tag = tag_of(dossier, "p" if personal else "")
     headers = {
         "etag": tag,
         "vary": "authorization, x-purpose",

@@ -101,7 +101,9 @@ async def import_dossiers(
     order = Order(
         id=id or new_id(),
         client_id=principal.client_id,
-        may_enter=principal.may_act_for,
+        may_enter=lambda agency, procedure: (
+            principal.may_act_for(agency) and principal.may_handle(procedure)
+        ),
         format=form,
         tell_portal=tell_portal,
         measure=measure,
@@ -162,8 +164,9 @@ async def _seen(core: CoreOf, principal: Principal, id_: UUID) -> Import:
 
 
 def _only(principal: Principal) -> str | None:
-    """Whose imports an operator sees: all who acts for every agency, otherwise their own."""
-    return None if "*" in principal.agencies else principal.client_id
+    """Whose imports an operator sees: all who has every right, otherwise their own."""
+    everything = principal.may_act_for("*") and principal.may_handle("*")
+    return None if everything else principal.client_id
 
 
 def _view(found: Import) -> ImportView:

@@ -186,6 +186,7 @@ async def list_personal_reads(
         core.database,
         Wanted(
             subtrees=principal.agencies,
+            procedures=sorted(principal.procedures),
             dossier=dossier,
             client=client,
             since=since,

@@ -52,6 +52,7 @@ def signing_requests(
             document_name=name,
             file=file,
             signer=signer,
+            procedure_code=after.state.procedure.code,
         )
         for signing, (file, signer, name) in zip(signings, asked, strict=True)
     )

@@ -50,6 +50,7 @@ from dossier.domain.moves import moved, stayed
 from dossier.domain.results import completed, faulty_results, signing_requests
 from dossier.domain.supplements import supplement_given, supplement_requested
 from dossier.domain.table import Kind, Table, Version
+from dossier.domain.tags import unmet
 from dossier.domain.transfers import faulty_transfer, transferred
 from dossier.errors import DossierClosed, DossierErased, DossierExists, UnknownDossier
 
@@ -89,6 +90,7 @@ def obey(
     submission: UUID | None = None,
     lane: Lane = "live",
     deadlines: Deadlines | None = None,
+    expected: str | None = None,
 ) -> Taken | Refusal:
     """Take a step, or say why it cannot be taken.
 
@@ -101,6 +103,7 @@ def obey(
         submission: what asks for it; the first one's id is the dossier's from then on.
         lane: of the submission, and so of the event.
         deadlines: what due dates follow from; without it there are only those that are given.
+        expected: the ``If-Match`` of what asks for it (see ``dossier.domain.tags``).
     """
     if before is not None and before.erased is not None and not isinstance(command, Submit):
         return Refusal(
@@ -109,6 +112,8 @@ def obey(
                 "The dossier was anonymised; no further step is taken",
             )
         )
+    if before is not None and (problem := unmet(before, expected)) is not None:
+        return Refusal(problem)
     version = table.at(command.at)
     refused = version.refusal(before, command.kind)
     problem = _problem(refused, version, before) if refused else _faulty(before, command)

@@ -4,6 +4,9 @@ Within the order of bytes an agency's subtree is one range of the agency column:
 with a full stop, and the next character after that is a slash. A page of several subtrees is one
 range of an index for each; one that goes on from a place begins there, not at the subtree's start.
 The lines themselves rest as they are shown, so that no dossier is read as a whole.
+
+A client that deals with some procedures only gets a range for each of them, since those may be rare
+among an agency's dossiers; in lists by a moment the range of time bounds what is looked at instead.
 """
 
 from collections.abc import Sequence
@@ -45,6 +48,8 @@ class Wanted:
 
     Attributes:
         subtrees: roots of agency subtrees that do not overlap; ``*`` for all.
+        procedure: the one that is asked for.
+        procedures: those the client deals with; None for all.
         submitted, due: from when, and before when; dossiers by due date are those not finished.
         overdue_at: only those whose due date lay before, where the time runs and somebody told it.
         after: where the page before ended.
@@ -54,6 +59,7 @@ class Wanted:
     limit: int
     status: str | None = None
     procedure: str | None = None
+    procedures: Sequence[str] | None = None
     channel: str | None = None
     historic: bool | None = None
     submitted: tuple[datetime | None, datetime | None] = (None, None)
@@ -85,7 +91,7 @@ def line_of(state: DossierState) -> bytes:
 async def page(connection: AsyncConnection, wanted: Wanted) -> list[Line]:
     """A page, by agency and then as ``wanted.order`` says."""
     statement, given = _asked(wanted)
-    if not given["firsts"]:
+    if not given["firsts"] or given.get("procedures") == []:
         return []
     rows = await connection.execute(text(statement), given)
     return [
@@ -107,7 +113,13 @@ def _asked(wanted: Wanted) -> tuple[str, dict[str, Any]]:
         "moments": [one[2] for one in ranges],
         "codes": [one[3] for one in ranges],
     }
-    return _statement(wanted.order, _conditions(wanted, given)), given
+    chosen = _conditions(wanted, given)
+    if wanted.procedures is not None and wanted.procedure is None:
+        given["procedures"] = list(wanted.procedures)
+        if wanted.order == "code":
+            return _by_procedures(chosen), given
+        chosen.append("procedure = ANY(CAST(:procedures AS text[]))")
+    return _statement(wanted.order, chosen), given
 
 
 def _ranges(wanted: Wanted) -> list[tuple[str, str, datetime, str]]:
@@ -186,6 +198,31 @@ def _statement(order: Order, chosen: Sequence[str]) -> str:
             ORDER BY {sort} LIMIT :limit
         ) AS found
         ORDER BY {outer} LIMIT :limit
+        """  # noqa: S608 - only the fixed conditions above
+
+
+def _by_procedures(chosen: Sequence[str]) -> str:
+    """Places first, from a range of an index for each procedure; lines for those of the page."""
+    conditions = "".join(f" AND {one}" for one in chosen)
+    return f"""
+        SELECT agency, code, NULL::timestamptz AS moment, line,
+            CASE WHEN line IS NULL THEN body END AS body, updated_at, version
+        FROM (
+            SELECT found.code
+            FROM unnest(CAST(:firsts AS text[]), CAST(:beyonds AS text[]),
+                CAST(:moments AS timestamptz[]), CAST(:codes AS text[]))
+                AS range (first, beyond, moment, code),
+            unnest(CAST(:procedures AS text[])) AS granted (procedure),
+            LATERAL (
+                SELECT agency, code FROM dossier
+                WHERE procedure = granted.procedure AND (agency, code) > (range.first, range.code)
+                  AND agency < range.beyond{conditions}
+                ORDER BY agency, code LIMIT :limit
+            ) AS found
+            ORDER BY found.agency, found.code LIMIT :limit
+        ) AS place
+        JOIN dossier USING (code)
+        ORDER BY agency, code
         """  # noqa: S608 - only the fixed conditions above
 
 

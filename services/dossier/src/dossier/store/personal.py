@@ -15,10 +15,11 @@ _COLUMNS = """id, read_at, form, dossier, agency, client_id, client_agencies, re
     asked, fields, found, status"""
 _NOTE = text(
     """
-    INSERT INTO personal_read (form, dossier, agency, client_id, client_agencies, request_id,
-                               purpose, asked, fields, found, status)
-    VALUES (:form, :dossier, :agency, :client_id, CAST(:client_agencies AS text[]), :request_id,
-            :purpose, :asked, CAST(:fields AS text[]), :found, :status)
+    INSERT INTO personal_read (form, dossier, agency, client_id, client_agencies,
+                               client_procedures, request_id, purpose, asked, fields, found, status)
+    VALUES (:form, :dossier, :agency, :client_id, CAST(:client_agencies AS text[]),
+            CAST(:client_procedures AS text[]), :request_id, :purpose, :asked,
+            CAST(:fields AS text[]), :found, :status)
     """
 )
 
@@ -31,7 +32,7 @@ class Asking:
         form: how it was asked for.
         dossier: which one was asked for; None for a search.
         agency: whose dossier that is, where it is known to the client.
-        client_id: who asked; ``client_agencies``: for which agencies.
+        client_id: who asked; ``client_agencies``, ``client_procedures``: with which rights.
         purpose: what for, in the client's words.
         asked: by what kind of number was searched; never the number.
         fields: which personal fields were in the answer; never their values.
@@ -44,6 +45,7 @@ class Asking:
     agency: str | None = None
     client_id: str
     client_agencies: Sequence[str]
+    client_procedures: Sequence[str]
     request_id: str
     purpose: str | None
     asked: str | None = None
@@ -62,6 +64,7 @@ async def note(connection: AsyncConnection, asking: Asking) -> None:
             "agency": asking.agency,
             "client_id": asking.client_id,
             "client_agencies": list(asking.client_agencies),
+            "client_procedures": list(asking.client_procedures),
             "request_id": asking.request_id,
             "purpose": asking.purpose,
             "asked": asking.asked,
@@ -78,11 +81,13 @@ class Wanted:
 
     Attributes:
         subtrees: roots of the agencies the auditor acts for; ``*`` for all.
+        procedures: codes of those the auditor deals with; ``*`` for all.
         since, until: the time of the request, the second one excluded.
         after: the number of the last one seen.
     """
 
     subtrees: Sequence[str]
+    procedures: Sequence[str]
     dossier: str | None
     client: str | None
     since: datetime | None
@@ -92,13 +97,17 @@ class Wanted:
 
 
 # What was refused or searched is of no agency: an auditor sees it who audits all that the client
-# acts for.
+# acts for and deals with.
 _MAY_SEE = """('*' = ANY(CAST(:roots AS text[])) OR CASE WHEN agency IS NOT NULL
     THEN EXISTS (SELECT FROM unnest(CAST(:roots AS text[])) AS root
                  WHERE agency = root OR starts_with(agency, root || '.'))
     ELSE NOT EXISTS (SELECT FROM unnest(client_agencies) AS acts_for
                      WHERE NOT EXISTS (SELECT FROM unnest(CAST(:roots AS text[])) AS root
-                         WHERE acts_for = root OR starts_with(acts_for, root || '.'))) END)"""
+                         WHERE acts_for = root OR starts_with(acts_for, root || '.'))) END)
+    AND ('*' = ANY(CAST(:procedures AS text[])) OR CASE WHEN agency IS NOT NULL
+    THEN EXISTS (SELECT FROM dossier WHERE dossier.code = personal_read.dossier
+                 AND dossier.procedure = ANY(CAST(:procedures AS text[])))
+    ELSE client_procedures <@ CAST(:procedures AS text[]) END)"""
 
 
 async def page(connection: AsyncConnection, wanted: Wanted) -> list[Row[Any]]:
@@ -117,7 +126,13 @@ async def page(connection: AsyncConnection, wanted: Wanted) -> list[Row[Any]]:
     )
     found = await connection.execute(
         statement,
-        {**given, "roots": list(wanted.subtrees), "after": wanted.after, "limit": wanted.limit},
+        {
+            **given,
+            "roots": list(wanted.subtrees),
+            "procedures": list(wanted.procedures),
+            "after": wanted.after,
+            "limit": wanted.limit,
+        },
     )
     return list(found)
 

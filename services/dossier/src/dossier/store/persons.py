@@ -51,6 +51,7 @@ _FIND = text(
         SELECT FROM unnest(CAST(:starts AS text[]), CAST(:ends AS text[]))
             AS subtree (first, beyond)
         WHERE agency >= subtree.first AND agency < subtree.beyond)
+      AND ('*' = ANY(CAST(:procedures AS text[])) OR procedure = ANY(CAST(:procedures AS text[])))
     ORDER BY agency, code LIMIT :limit
     """
 )
@@ -91,6 +92,7 @@ async def find(
     digests: Mapping[str, bytes],
     *,
     subtrees: Sequence[str],
+    procedures: Sequence[str],
     after: tuple[str, str] | None,
     limit: int,
 ) -> list[Listed]:
@@ -99,6 +101,7 @@ async def find(
     Args:
         digests: what is sought, under each key.
         subtrees: roots of agency subtrees; ``*`` for all.
+        procedures: codes; ``*`` for all.
         after: agency and code of the last one seen.
     """
     agency, code = after or ("", "")
@@ -110,6 +113,7 @@ async def find(
             "digests": list(digests.values()),
             "starts": ["" if root == "*" else root for root in subtrees],
             "ends": ["~" if root == "*" else f"{root}/" for root in subtrees],
+            "procedures": list(procedures),
             "agency": agency,
             "code": code,
             "limit": limit,

@@ -70,6 +70,7 @@ class Audit:
             agency=agency,
             client_id=self.principal.client_id,
             client_agencies=self.principal.agencies,
+            client_procedures=sorted(self.principal.procedures),
             request_id=self.request_id,
             purpose=self.purpose,
             asked=asked,

@@ -56,14 +56,14 @@ class Order:
 
     Attributes:
         id: names the import; the same one again goes on with it.
-        may_enter: for which agencies.
+        may_enter: for which agencies (new form) and procedures.
         tell_portal: whether the national portal is to hear of these dossiers.
         measure: whether they count in the measurements.
     """
 
     id: UUID
     client_id: str
-    may_enter: Callable[[str], bool]
+    may_enter: Callable[[str, str], bool]
     format: Format
     tell_portal: bool = False
     measure: bool = False
@@ -320,8 +320,8 @@ class _Reader:
         except ValueError:
             fault = _fault("", "không đọc được dòng này", "the line cannot be read")
             return _refused(line, None, [fault])
-        if not self._order.may_enter(said.home()):
-            fault = _fault("/agency", "không có quyền với cơ quan này", "not allowed")
+        if not self._order.may_enter(said.home(), said.procedure.code):
+            fault = _fault("/agency", "không có quyền với cơ quan hoặc thủ tục này", "not allowed")
             return _refused(line, said.code, [fault], "forbidden")
         wrong = historic.faults(said, datetime.now(UTC))
         if wrong:

@@ -29,14 +29,19 @@ async def known_dossier(database: Database, principal: Principal, code: str) -> 
     """A dossier that the client may know of.
 
     Raises:
-        UnknownDossier: there is none, or it is of an agency the client does not act for: which of
-            the two is not told.
+        UnknownDossier: there is none, or it is of an agency that the client does not act for, or
+            of a procedure that it does not deal with: which of them is not told.
     """
     async with database.reading() as connection:
         dossier = await store.find(connection, code)
-    if dossier is None or not principal.may_act_for(dossier.state.agency):
+    if dossier is None or not _may_know(principal, dossier):
         raise UnknownDossier("Không có hồ sơ với mã này", "There is no dossier of this code")
     return dossier
+
+
+def _may_know(principal: Principal, dossier: Dossier) -> bool:
+    state = dossier.state
+    return principal.may_act_for(state.agency) and principal.may_handle(state.procedure.code)
 
 
 async def history(
@@ -53,13 +58,14 @@ async def history(
 
 
 async def list_dossiers(database: Database, principal: Principal, wanted: Wanted) -> list[Line]:
-    """Dossiers of the client's agencies.
+    """Dossiers of the client's agencies and procedures.
 
     Args:
         wanted: ``subtrees`` are those asked for; of them those are listed that are granted, too.
 
     Raises:
-        Forbidden: the client acts neither for the agency nor for one below it.
+        Forbidden: the client acts neither for the agency nor for one below it, or does not deal
+            with the procedure that is asked for.
     """
     subtrees = _overlap(principal.agencies, *wanted.subtrees)
     if not subtrees:
@@ -67,8 +73,14 @@ async def list_dossiers(database: Database, principal: Principal, wanted: Wanted
             "Token không có quyền với cơ quan này",
             "The token does not act for this agency",
         )
+    if wanted.procedure is not None and not principal.may_handle(wanted.procedure):
+        raise Forbidden(
+            "Token không có quyền với thủ tục này",
+            "The token does not deal with this procedure",
+        )
+    granted = None if principal.may_handle("*") else tuple(sorted(principal.procedures))
     async with database.reading() as connection:
-        return await lists.page(connection, replace(wanted, subtrees=subtrees))
+        return await lists.page(connection, replace(wanted, subtrees=subtrees, procedures=granted))
 
 
 def _overlap(granted: Sequence[str], *asked: str) -> list[str]:

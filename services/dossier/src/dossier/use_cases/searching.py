@@ -47,7 +47,8 @@ class Search:
         after: tuple[str, str] | None,
         limit: int,
     ) -> Sequence[Found]:
-        """Dossiers of the client's agencies by agency and code; the search is put down first.
+        """Dossiers of the client's agencies and procedures by agency and code; the search is put
+        down first.
 
         Args:
             kind, value: what is sought; the value is neither stored nor logged.
@@ -72,6 +73,7 @@ class Search:
                 kind,
                 self.index.digests(kind, normal),
                 subtrees=audit.principal.agencies,
+                procedures=sorted(audit.principal.procedures),
                 after=after,
                 limit=limit,
             )

@@ -10,6 +10,7 @@ from common.outbox import Unit
 from dossier.domain import signatures, steps
 from dossier.domain.deadlines import Deadlines
 from dossier.domain.model import Refusal, Taken
+from dossier.domain.rights import without_right
 from dossier.domain.table import Table
 from dossier.store import dossiers as store
 from dossier.use_cases.deadlines import schedule
@@ -35,7 +36,7 @@ async def obey_submissions(
     for cause, submission in due:
         code = submission.dossier_code
         before = dossiers.get(code)
-        outcome = steps.obey(
+        outcome = without_right(before, submission.procedures) or steps.obey(
             table,
             before,
             submission.command,
@@ -44,6 +45,7 @@ async def obey_submissions(
             submission=submission.submission_id,
             lane=submission.lane,
             deadlines=deadlines,
+            expected=submission.expected,
         )
         if isinstance(outcome, Refusal):
             agency = before.state.agency if before else submission.agency
@@ -66,6 +68,7 @@ async def obey_submissions(
             status=outcome.step.status,
             step_number=outcome.step.number,
             flagged=outcome.step.flagged,
+            procedure_code=outcome.dossier.state.procedure.code,
         )
         unit.tell(applied, aggregate=code, agency=agency, subject=code, cause=cause)
     indexed = await indexing.enter(unit.connection, taken) if indexing else {}

@@ -8,9 +8,12 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from common.contracts.codes import AGENCY_PATTERN
 from gateway.api.parts import GatewayOf
-from gateway.api.passing import ANSWERS, given, passed_headers, passed_on, path_part
+from gateway.api.passing import ANSWERS, PAGE, given, passed_headers, path_part
+from gateway.api.representations import STRICT_PARAMETERS, Fields, fields_of, shown
+from gateway.domain import shapes
+from gateway.domain.shapes import Shape
 
-router = APIRouter(tags=["Danh mục · Catalogue"])
+router = APIRouter(tags=["Danh mục · Catalogue"], dependencies=[STRICT_PARAMETERS])
 
 After = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00-\x1F\x7F]*$")]
 Limit = Annotated[int | None, Query(ge=1, le=200)]
@@ -40,12 +43,14 @@ async def read_procedure(
     gateway: GatewayOf,
     code: ListedCode,
     on: Day = None,
+    fields: Fields = None,
     if_none_match: IfNoneMatch = None,
     if_modified_since: IfModifiedSince = None,
 ) -> Response:
     """A procedure of the catalogue; `on` a day, as it was then."""
+    wanted = fields_of(fields, shapes.PROCEDURE)
     path = f"/v1/procedures/{path_part(code)}"
-    return await _ask(request, gateway, path, given(on=_text(on)))
+    return await _ask(request, gateway, path, given(on=_text(on)), fields=wanted)
 
 
 @router.get(
@@ -64,7 +69,7 @@ async def read_procedure_versions(
     return await _ask(request, gateway, f"/v1/procedures/{path_part(code)}/versions")
 
 
-@router.get("/v1/procedures", summary="Thủ tục hành chính · Procedures", responses=ANSWERS)
+@router.get("/v1/procedures", summary="Thủ tục hành chính · Procedures", responses=PAGE)
 async def list_procedures(
     request: Request,
     gateway: GatewayOf,
@@ -78,10 +83,12 @@ async def list_procedures(
     active: bool | None = None,
     after: After = None,
     limit: Limit = None,
+    fields: Fields = None,
     if_none_match: IfNoneMatch = None,
     if_modified_since: IfModifiedSince = None,
 ) -> Response:
     """Procedures by words, best first; by field, level, audience, topic, agency, service level."""
+    wanted = fields_of(fields, shapes.PROCEDURE_LINE)
     query = given(
         q=q,
         field=field,
@@ -94,7 +101,7 @@ async def list_procedures(
         after=after,
         limit=limit,
     )
-    return await _ask(request, gateway, "/v1/procedures", query)
+    return await _ask(request, gateway, "/v1/procedures", query, fields=wanted, page="after")
 
 
 @router.get(
@@ -116,7 +123,7 @@ async def read_procedure_groups(
 @router.get(
     "/v1/catalog/changes",
     summary="Thay đổi của danh mục · Changes of the catalogue",
-    responses=ANSWERS,
+    responses=PAGE,
 )
 async def read_changes(
     request: Request,
@@ -129,7 +136,7 @@ async def read_changes(
 ) -> Response:
     """The feed for agencies' own portals: go on with `since` where `next` was."""
     query = given(since=since, content=content, limit=limit)
-    return await _ask(request, gateway, "/v1/catalog/changes", query)
+    return await _ask(request, gateway, "/v1/catalog/changes", query, page="since")
 
 
 @router.get("/v1/agencies/{code}", summary="Một cơ quan · One agency", responses=ANSWERS)
@@ -138,12 +145,14 @@ async def read_agency(
     gateway: GatewayOf,
     code: AgencyPath,
     on: Day = None,
+    fields: Fields = None,
     if_none_match: IfNoneMatch = None,
     if_modified_since: IfModifiedSince = None,
 ) -> Response:
     """An agency, by its code in either form."""
+    wanted = fields_of(fields, shapes.AGENCY)
     path = f"/v1/agencies/{path_part(code)}"
-    return await _ask(request, gateway, path, given(on=_text(on)))
+    return await _ask(request, gateway, path, given(on=_text(on)), fields=wanted)
 
 
 @router.get(
@@ -162,19 +171,21 @@ async def read_agency_versions(
     return await _ask(request, gateway, f"/v1/agencies/{path_part(code)}/versions")
 
 
-@router.get("/v1/agencies", summary="Cơ quan · Agencies", responses=ANSWERS)
+@router.get("/v1/agencies", summary="Cơ quan · Agencies", responses=PAGE)
 async def list_agencies(
     request: Request,
     gateway: GatewayOf,
     parent: AgencyQuery = None,
     after: After = None,
     limit: Limit = None,
+    fields: Fields = None,
     if_none_match: IfNoneMatch = None,
     if_modified_since: IfModifiedSince = None,
 ) -> Response:
     """Agencies with their validity and successors; below `parent` if given."""
+    wanted = fields_of(fields, shapes.AGENCY)
     query = given(parent=parent, after=after, limit=limit)
-    return await _ask(request, gateway, "/v1/agencies", query)
+    return await _ask(request, gateway, "/v1/agencies", query, fields=wanted, page="after")
 
 
 @router.get("/v1/code-lists/{list_id}", summary="Một bảng mã · One code list", responses=ANSWERS)
@@ -223,9 +234,13 @@ async def _ask(
     gateway: GatewayOf,
     path: str,
     query: Mapping[str, str | int] | None = None,
+    *,
+    fields: Shape | None = None,
+    page: str | None = None,
 ) -> Response:
     headers = passed_headers(request, token=False)
-    return passed_on(await gateway.catalog.get(path, query or {}, headers))
+    answer = await gateway.catalog.get(path, query or {}, headers)
+    return shown(request, answer, fields=fields, page=page, bilingual=True)
 
 
 def _text(day: date | None) -> str | None:

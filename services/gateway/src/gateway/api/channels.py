@@ -9,7 +9,9 @@ from common.auth import Principal, requires
 from common.contracts.codes import AgencyCode
 from gateway.api.document import problems
 from gateway.api.parts import GatewayOf
-from gateway.api.passing import ANSWERS, given, passed_headers, passed_on, path_part
+from gateway.api.passing import ANSWERS, PAGE, given, passed_headers, passed_on, path_part
+from gateway.api.reading import passed_body
+from gateway.api.representations import STRICT_PARAMETERS, shown
 from gateway.errors import may_not_act_for
 
 router = APIRouter(tags=["Kênh và Điều 13 · Channels and conformance"])
@@ -179,7 +181,8 @@ async def read_conformance(
 @router.get(
     "/v1/conformance",
     summary="Điều 13 theo cơ quan · Conformance of all agencies",
-    responses=_READ,
+    responses={**_READ, 200: PAGE[200]},
+    dependencies=[STRICT_PARAMETERS],
 )
 async def list_conformance(
     request: Request,
@@ -189,14 +192,19 @@ async def list_conformance(
     on: On = None,
 ) -> Response:
     """The state of each point for every agency that exists."""
-    return await _read(request, gateway, "/v1/conformance", after=after, limit=limit, on=_text(on))
+    query = given(after=after, limit=limit, on=_text(on))
+    answer = await gateway.catalog.get(
+        "/v1/conformance", query, passed_headers(request, token=False)
+    )
+    return shown(request, answer, page="after", bilingual=True)
 
 
 async def _read(
     request: Request, gateway: GatewayOf, path: str, **query: str | int | None
 ) -> Response:
     headers = passed_headers(request, token=False)
-    return passed_on(await gateway.catalog.get(path, given(**query), headers))
+    answer = await gateway.catalog.get(path, given(**query), headers)
+    return shown(request, answer, bilingual=True)
 
 
 async def _page(request: Request, gateway: GatewayOf, code: str, on: date | None) -> Response:
@@ -216,7 +224,7 @@ async def _write(
     if not principal.may_act_for(code):
         raise may_not_act_for(code)
     headers = passed_headers(request, token=True)
-    content = await request.body() if request.method == "PUT" else None
+    content = await passed_body(request) if request.method == "PUT" else None
     return passed_on(await gateway.catalog.ask(request.method, path, {}, headers, content))
 
 

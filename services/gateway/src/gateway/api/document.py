@@ -10,24 +10,13 @@ from pydantic.json_schema import models_json_schema
 
 from common.problems import MEDIA_TYPE
 from gateway.api.bodies import Submit
+from gateway.api.completion import complete
+from gateway.api.examples import words
 from gateway.api.lower_level import ClientCredentials, LowerLevel, NextValue
-from gateway.api.reading import LONGEST_WAIT
+from gateway.api.preferences import CONDITION, LONGEST_CONDITION, LONGEST_WAIT
 from gateway.api.steps import AnyStep
 
 _REF = "#/components/schemas/{model}"
-
-DESCRIPTION = """
-The one door for other government systems.
-
-Writes are taken in durably and answered with 202 and a submission, which ends `applied` or
-`refused`. `Prefer: wait=N` waits up to 30 seconds for that. Repeating a request is safe: the same
-`Idempotency-Key`, or without one the same dossier code, with the same content gives the same
-submission. A dossier that comes without a code is given one; then the key is required. A dossier
-code whose submission was refused is free again; to try unchanged content anew, send it with a new
-`Idempotency-Key`.
-
-Every error is a problem document (RFC 9457) with a stable `type`, in Vietnamese and English.
-"""
 
 
 class FieldFault(BaseModel):
@@ -55,28 +44,10 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The responses of a route that are problems."""
     schema = {"$ref": _REF.format(model="Problem")}
     return {
-        status: {"description": _MEANINGS[status], "content": {MEDIA_TYPE: {"schema": schema}}}
+        status: {"description": words.MEANINGS[status], "content": {MEDIA_TYPE: {"schema": schema}}}
         for status in statuses
     }
 
-
-_MEANINGS = {
-    400: "Malformed request",
-    401: "No valid access token",
-    403: "Without the right asked for",
-    404: "No such thing, or none this client may know of",
-    405: "Method not allowed",
-    408: "The body did not arrive in time",
-    409: "Conflict with what is there",
-    410: "No longer valid",
-    412: "The state has changed",
-    413: "Body too large",
-    415: "Unsupported media type or coding",
-    422: "Invalid content",
-    500: "Internal error",
-    502: "The service behind failed",
-    503: "Temporarily not possible; see Retry-After",
-}
 
 READ = problems(401, 403, 404, 422, 502, 503)
 """What any proxied read can end in."""
@@ -105,11 +76,25 @@ def intake_headers(*, key_required: bool) -> list[dict[str, Any]]:
             "name": "Prefer",
             "in": "header",
             "required": False,
-            "description": f"`wait=N`: wait up to N seconds (at most {LONGEST_WAIT}).",
+            "description": f"`wait=N`: wait up to N seconds (at most {LONGEST_WAIT}) for the "
+            "outcome; `respond-async`: do not (RFC 7240).",
             "schema": {"type": "string", "pattern": r"^[ -~]{0,200}$"},
             "example": "wait=10",
         },
     ]
+
+
+def if_match_header() -> dict[str, Any]:
+    """The condition of a step."""
+    return {
+        "name": "If-Match",
+        "in": "header",
+        "required": False,
+        "description": "`ETag` of the dossier as it was read, or several, or `*`. Part of the "
+        "request: the same key with another condition is another request.",
+        "schema": {"type": "string", "maxLength": LONGEST_CONDITION, "pattern": CONDITION},
+        "example": '"7"',
+    }
 
 
 def describe(app: FastAPI) -> None:
@@ -120,18 +105,13 @@ def describe(app: FastAPI) -> None:
 def _document(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         document = get_openapi(
-            title="Liên thông",
+            title=words.TITLE,
             version=app.version,
-            description=DESCRIPTION,
+            description=words.DESCRIPTION,
             routes=app.routes,
         )
-        components = document["components"]
-        components["schemas"].update(_schemas())
-        components["securitySchemes"]["ClientBasic"] = {
-            "type": "http",
-            "scheme": "basic",
-            "description": "client_id and client_secret, each form-encoded (RFC 6749 §2.3.1)",
-        }
+        document["components"]["schemas"].update(_schemas())
+        complete(document)
         app.openapi_schema = document
     return app.openapi_schema
 

@@ -20,17 +20,21 @@ from pydantic import BaseModel, TypeAdapter
 from common.auth import Principal, requires
 from common.contracts.codes import DossierCode
 from common.errors import Invalid, Problem, Unauthorised, Upstream
-from common.problems import BodyTooLarge, fields
+from common.problems import BodyRefused, fields
+from gateway.api.disclosures import noted_upload
 from gateway.api.document import json_body
 from gateway.api.intake import taken
 from gateway.api.lower_level import ClientCredentials, LowerLevel, NextValue, progress_of
 from gateway.api.parts import GatewayOf
 from gateway.api.passing import passed_headers, path_part
+from gateway.api.protection import token_asked, token_given
 from gateway.api.reading import body_of
+from gateway.api.wishes import Asker
 from gateway.domain.codes import day_of_issue
 from gateway.domain.submissions import Submission
 from gateway.errors import UnsupportedMedia, may_not_act_for
 from gateway.use_cases.file_kinds import BY_MEDIA
+from gateway.use_cases.message_log import Exchange
 
 DONE = "0"
 _MOST_STEPS = 500
@@ -75,7 +79,7 @@ class InEnvelope(APIRoute):
                 return _refused(problem)
             except RefusedBehind as refused:
                 return refused.answer
-            except BodyTooLarge as error:
+            except BodyRefused as error:
                 return _refused(error.problem)
             except RequestValidationError as error:
                 return _refused(
@@ -114,11 +118,13 @@ _SUBMISSION: TypeAdapter[LowerLevel] = TypeAdapter(LowerLevel)
 async def exchange_token(request: Request, gateway: GatewayOf) -> Response:
     """An access token for a client id and its secret."""
     body = await body_of(request, _CREDENTIALS)
+    await token_asked(request, gateway, body.client_id)
     client = await gateway.credentials.client(body.client_id, body.client_secret.get_secret_value())
     if client is None:
         raise Unauthorised(
             "Không có hệ thống này hoặc sai khóa bí mật", "Unknown client or wrong secret"
         )
+    token_given(request, gateway, client.client_id)
     data = {
         "access_token": gateway.tokens.issue(client, client.scopes),
         "token_type": "Bearer",
@@ -164,7 +170,8 @@ async def exchange_upload(request: Request, gateway: GatewayOf, principal: Write
         taken_kinds = ", ".join(BY_MEDIA)
         raise UnsupportedMedia(f"Các kiểu được nhận: {taken_kinds}", f"Taken are: {taken_kinds}")
     stored = await gateway.uploads.keep(principal.client_id, kind, request.stream())
-    return _answer({"IdTepTin": stored.digest, "HashTepTin": stored.digest})
+    answer = _answer({"IdTepTin": stored.digest, "HashTepTin": stored.digest})
+    return await noted_upload(gateway, principal, "POST /exchange/v1/upload", stored, answer)
 
 
 @router.post(
@@ -176,12 +183,17 @@ async def exchange_upload(request: Request, gateway: GatewayOf, principal: Write
 async def exchange_submit(request: Request, gateway: GatewayOf, principal: Writer) -> Response:
     """Taken in once for each MaHoSo, or where there is none for each IdYeuCau."""
     body = await body_of(request, _SUBMISSION)
-    submission = await taken(gateway, principal, body.submission(), body.IdYeuCau)
+    exchange = Exchange("POST /exchange/v1/NopHoSo", await request.body(), 200, _taken)
+    asker = Asker(principal, body.IdYeuCau, exchange=exchange)
+    submission = await taken(gateway, asker, body.submission())
     if submission.state == "refused":
         return _refusal(submission)
-    return _answer(
-        {"MaHoSo": submission.dossier_code, "MaTiepNhan": str(submission.id)},
-    )
+    return Response(exchange.content or _taken(submission), media_type="application/json")
+
+
+def _taken(submission: Submission) -> bytes:
+    """What answers a dossier that was taken in."""
+    return _content({"MaHoSo": submission.dossier_code, "MaTiepNhan": str(submission.id)})
 
 
 @router.get(
@@ -256,7 +268,11 @@ def _refused(problem: Problem) -> Response:
 
 
 def _answer(data: Any, headers: dict[str, str] | None = None) -> Response:
-    return _json({"code": DONE, "message": "Thành công", "data": data}, 200, headers)
+    return Response(_content(data), 200, headers=headers, media_type="application/json")
+
+
+def _content(data: Any) -> bytes:
+    return orjson.dumps({"code": DONE, "message": "Thành công", "data": data})
 
 
 def _json(body: Any, status: int, headers: dict[str, str] | None = None) -> Response:

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
 from common.auth import Principal, principal_of, requires
+from gateway.api.disclosures import note_download, noted_upload
 from gateway.api.document import problems
 from gateway.api.parts import Gateway, GatewayOf, gateway_of
 from gateway.errors import UnsupportedMedia
@@ -66,7 +67,8 @@ async def upload_file(
         raise UnsupportedMedia(f"Các kiểu được nhận: {_TAKEN}", f"Taken are: {_TAKEN}")
     stored = await gateway.uploads.keep(principal.client_id, kind, request.stream())
     body = orjson.dumps({"sha256": stored.digest, "size": stored.size})
-    return Response(body, 201, media_type="application/json")
+    answer = Response(body, 201, media_type="application/json")
+    return await noted_upload(gateway, principal, "POST /v1/files", stored, answer)
 
 
 async def wanted(
@@ -106,6 +108,7 @@ async def download_file(gateway: GatewayOf, file: Wanted) -> Response:
     """
     parts = gateway.downloads.parts(file.digest)
     first = await anext(parts, b"")  # before the answer begins: what fails here is a problem
+    await note_download(gateway, file)
     return _Stream(gateway.downloads, _and_then(first, parts), headers=_headers(file))
 
 

@@ -13,14 +13,16 @@ from common.auth import Principal, principal_of, requires
 from common.contracts.codes import DossierCode
 from gateway.api.document import problems
 from gateway.api.parts import GatewayOf
-from gateway.api.passing import ANSWERS, given, passed_headers, passed_on
+from gateway.api.passing import ANSWERS, PAGE, given, passed_headers, passed_on
 from gateway.api.proxied import After, Limit, Purpose
+from gateway.api.reading import passed_body
+from gateway.api.representations import STRICT_PARAMETERS, shown
 
 router = APIRouter()
 
 _SEARCH_ANSWERS: dict[int | str, dict[str, Any]] = {
     **{status: answer for status, answer in ANSWERS.items() if status != 304},
-    **problems(400, 409, 413),
+    **problems(400, 409, 413, 415),
 }
 _TEXT = {"type": "string", "minLength": 1, "maxLength": 200}
 _TYPES = ("citizen-id", "old-citizen-id", "passport", "tax-code")
@@ -66,7 +68,7 @@ async def search_dossiers(
         "/v1/dossiers/search",
         given(after=after, limit=limit),
         passed_headers(request, token=True),
-        await request.body(),
+        await passed_body(request),
     )
     return passed_on(answer)
 
@@ -75,7 +77,8 @@ async def search_dossiers(
     "/v1/personal-reads",
     tags=["Hồ sơ · Dossiers"],
     summary="Nhật ký truy cập dữ liệu cá nhân · Who asked for personal data",
-    responses=ANSWERS,
+    responses=PAGE,
+    dependencies=[STRICT_PARAMETERS],
 )
 async def list_personal_reads(
     request: Request,
@@ -98,7 +101,8 @@ async def list_personal_reads(
         limit=limit,
     )
     headers = passed_headers(request, token=True)
-    return passed_on(await gateway.dossiers.service.get("/v1/personal-reads", query, headers))
+    answer = await gateway.dossiers.service.get("/v1/personal-reads", query, headers)
+    return shown(request, answer, page="after")
 
 
 def _text(moment: datetime | None) -> str | None:

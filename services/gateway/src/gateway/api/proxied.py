@@ -1,5 +1,7 @@
 """Reads that other services answer: dossiers and signing requests."""
 
+import hashlib
+from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
 
@@ -11,11 +13,15 @@ from common.auth import Principal, requires
 from common.contracts.codes import AGENCY_PATTERN, DossierCode, ProcedureCode
 from common.contracts.commands import Channel
 from common.contracts.dossier import Status
+from gateway.api.disclosures import noted_reading
 from gateway.api.parts import GatewayOf
-from gateway.api.passing import ANSWERS, given, passed_headers, passed_on, path_part
+from gateway.api.passing import ANSWERS, PAGE, given, passed_headers, passed_on, path_part
+from gateway.api.representations import STRICT_PARAMETERS, Fields, fields_of, shown
+from gateway.clients import Answer
+from gateway.domain import shapes
 from gateway.domain.submissions import Submission
 
-router = APIRouter()
+router = APIRouter(dependencies=[STRICT_PARAMETERS])
 
 Reader = Annotated[Principal, requires("dossiers:read")]
 After = Annotated[str | None, Query(max_length=120, pattern=r"^[^\x00-\x1F\x7F]*$")]
@@ -44,24 +50,36 @@ async def read_dossier(
     gateway: GatewayOf,
     principal: Reader,
     code: DossierCode,
+    fields: Fields = None,
     if_none_match: IfNoneMatch = None,
     x_purpose: Purpose = None,
 ) -> Response:
     """As the dossier service has it, or `pending` until it has decided on the submission.
 
+    `pending` lists what this client has sent for it and is not decided yet (100 at the most).
+
     Personal data in clear needs the scope `dossiers:personal` and `X-Purpose`, which says what
     for; without either it is masked. Who gives a purpose is put down.
     """
+    wanted = fields_of(fields, shapes.DOSSIER)
+    pending = await gateway.dossiers.pending(principal, code)
     headers = passed_headers(request, token=True)
+    if pending:
+        headers.pop("if-none-match", None)  # judged here, by the tag of what is shown
     found = await gateway.dossiers.read(principal, code, f"/v1/dossiers/{path_part(code)}", headers)
-    return _pending(found) if isinstance(found, Submission) else passed_on(found)
+    if isinstance(found, Submission):
+        found = Answer(200, _JSON, orjson.dumps(_submitted(found)))
+    answer = shown(
+        request, found, fields=wanted, extra={"pending": _briefs(pending)}, tag=_tag(pending)
+    )
+    return await noted_reading(gateway, principal, code, x_purpose, answer)
 
 
 @router.get(
     "/v1/dossiers/{code}/steps",
     tags=["Hồ sơ · Dossiers"],
     summary="Tiến độ hồ sơ · Steps of a dossier",
-    responses=ANSWERS,
+    responses=PAGE,
 )
 async def read_steps(
     request: Request,
@@ -70,12 +88,19 @@ async def read_steps(
     code: DossierCode,
     after: Annotated[int | None, Query(ge=0, le=2**31 - 1)] = None,
     limit: Limit = None,
+    fields: Fields = None,
 ) -> Response:
-    """The dossier's history."""
+    """The dossier's history; `pending` as of the dossier itself."""
+    wanted = fields_of(fields, shapes.STEP)
     path = f"/v1/dossiers/{path_part(code)}/steps"
     query = given(after=after, limit=limit)
+    pending = await gateway.dossiers.pending(principal, code)
     headers = passed_headers(request, token=True)
-    return passed_on(await gateway.dossiers.service.get(path, query, headers))
+    found = await gateway.dossiers.read(principal, code, path, headers, query)
+    if isinstance(found, Submission):
+        found = Answer(200, _JSON, b'{"items":[],"next":null}')
+    extra = {"pending": _briefs(pending)}
+    return shown(request, found, fields=wanted, page="after", extra=extra)
 
 
 @router.get(
@@ -98,7 +123,7 @@ async def read_deadline(
     "/v1/dossiers",
     tags=["Hồ sơ · Dossiers"],
     summary="Danh sách hồ sơ · Dossiers",
-    responses=ANSWERS,
+    responses=PAGE,
 )
 async def list_dossiers(
     request: Request,
@@ -116,12 +141,16 @@ async def list_dossiers(
     overdue: bool | None = None,
     after: After = None,
     limit: Limit = None,
+    fields: Fields = None,
 ) -> Response:
     """Dossiers of the client's agencies, by agency and code.
+
+    What is not decided yet is not among them; `GET /v1/submissions?state=pending` lists that.
 
     With a range of due dates, or only those overdue: dossiers that are not finished, by agency and
     due date. With a range of days of submission: by agency and that day.
     """
+    wanted = fields_of(fields, shapes.DOSSIER_LINE)
     moments = {
         "submitted_from": submitted_from,
         "submitted_to": submitted_to,
@@ -140,7 +169,8 @@ async def list_dossiers(
         limit=limit,
     )
     headers = passed_headers(request, token=True)
-    return passed_on(await gateway.dossiers.service.get("/v1/dossiers", query, headers))
+    answer = await gateway.dossiers.service.get("/v1/dossiers", query, headers)
+    return shown(request, answer, fields=wanted, page="after")
 
 
 @router.get(
@@ -160,12 +190,29 @@ async def read_signing_request(
     return passed_on(await gateway.signatures.get(path, {}, passed_headers(request, token=True)))
 
 
-def _pending(submission: Submission) -> Response:
-    body = {
+_JSON = {"content-type": "application/json"}
+
+
+def _submitted(submission: Submission) -> dict[str, object]:
+    return {
         "code": submission.dossier_code,
         "agency": submission.agency,
         "state": "pending",
         "submission_id": str(submission.id),
         "received_at": submission.received_at,
     }
-    return Response(orjson.dumps(body), media_type="application/json")
+
+
+def _briefs(pending: Sequence[Submission]) -> list[dict[str, object]]:
+    return [
+        {"submission_id": str(one.id), "kind": one.kind, "received_at": one.received_at}
+        for one in pending
+    ]
+
+
+def _tag(pending: Sequence[Submission]) -> str | None:
+    """What sets this representation apart from the one with nothing pending."""
+    if not pending:
+        return None
+    known = b"".join(one.id.bytes for one in pending)
+    return f"w{hashlib.sha256(known).hexdigest()[:8]}"

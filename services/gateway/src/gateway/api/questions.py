@@ -6,7 +6,9 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from common.auth import Principal, requires
 from gateway.api.parts import Gateway, GatewayOf
-from gateway.api.passing import ANSWERS, given, passed_headers, passed_on, path_part
+from gateway.api.passing import ANSWERS, PAGE, given, passed_headers, passed_on, path_part
+from gateway.api.reading import passed_body
+from gateway.api.representations import STRICT_PARAMETERS, shown
 from gateway.clients import Behind
 from gateway.errors import UpstreamAway
 
@@ -23,7 +25,12 @@ _ANSWER = {
 }
 
 
-@router.get("", summary="Câu hỏi từ Cổng DVCQG · Questions", responses=ANSWERS)
+@router.get(
+    "",
+    summary="Câu hỏi từ Cổng DVCQG · Questions",
+    responses=PAGE,
+    dependencies=[STRICT_PARAMETERS],
+)
 async def list_questions(
     request: Request,
     gateway: GatewayOf,
@@ -35,7 +42,8 @@ async def list_questions(
     """Questions to the client's agencies; who asked is masked."""
     query = given(state=state, after=after, limit=limit)
     headers = passed_headers(request, token=True)
-    return passed_on(await _service(gateway).get("/v1/questions", query, headers))
+    answer = await _service(gateway).get("/v1/questions", query, headers)
+    return shown(request, answer, page="after")
 
 
 @router.post(
@@ -56,7 +64,7 @@ async def answer_question(
     """The portal is told the answer; the same answer again is no second one."""
     path = f"/v1/questions/{path_part(question_id)}/answer"
     headers = passed_headers(request, token=True)
-    content = await request.body()
+    content = await passed_body(request)
     return passed_on(await _service(gateway).ask("POST", path, {}, headers, content))
 
 

@@ -37,6 +37,8 @@ class Client:
         external: issuer and subject of the tokens by which another issuer names it.
         sandbox: it works with simulators only.
         void_before: tokens issued earlier are void.
+        second_hash: of the newer of two live secrets, while one takes the other's place.
+        changed_at: when its rights were changed last.
     """
 
     client_id: str
@@ -51,3 +53,17 @@ class Client:
     sandbox: bool = False
     limits: Limits = field(default_factory=Limits)
     void_before: datetime | None = None
+    second_hash: str = ""
+    changed_at: datetime | None = None
+
+    @property
+    def secret_hashes(self) -> tuple[str, ...]:
+        """Of the secrets that are good now: none, one or two."""
+        return tuple(hashed for hashed in (self.secret_hash, self.second_hash) if hashed)
+
+    @property
+    def stale_until(self) -> float:
+        """Tokens issued up to this time (seconds of the epoch) say what is no longer so, or are
+        void altogether."""
+        moments = [moment for moment in (self.void_before, self.changed_at) if moment is not None]
+        return max((moment.timestamp() for moment in moments), default=0.0)

@@ -27,6 +27,8 @@ class Submission:
         step_number: the step it became in the dossier's history, once applied.
         flagged: why the step is unusual though it was applied.
         problem: the RFC 9457 document, once refused.
+        procedure: the dossier's, as far as it was known when this was taken in.
+        repeated: this is the answer to a request that had been taken in before; it is not stored.
     """
 
     id: UUID
@@ -41,6 +43,8 @@ class Submission:
     step_number: int | None = None
     flagged: str | None = None
     problem: dict[str, Any] | None = None
+    procedure: str | None = None
+    repeated: bool = False
 
 
 class Fingerprints:

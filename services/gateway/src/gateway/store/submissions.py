@@ -10,23 +10,35 @@ import orjson
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from common.auth import Principal
 from gateway.domain.submissions import Earlier, State, Submission
 
 _ROW = """id, client_id, agency, dossier_code, kind, fingerprint, state, received_at, decided_at,
-          step_number, flagged, problem"""
+          step_number, flagged, problem, procedure"""
+
+# What a client sent is its own for as long as it has the rights that it was sent with. Of a step
+# whose dossier's procedure is not known here it learns nothing but a refusal; once the step is
+# applied, the procedure is known.
+_RIGHTS = """
+    ('*' = ANY(CAST(:agencies AS text[])) OR EXISTS (
+        SELECT FROM unnest(CAST(:agencies AS text[])) AS root
+        WHERE agency = root OR starts_with(agency, root || '.')))
+    AND ('*' = ANY(CAST(:procedures AS text[])) OR procedure = ANY(CAST(:procedures AS text[]))
+         OR procedure IS NULL AND state <> 'applied')
+"""
 
 _INSERT = text(
     """
-    INSERT INTO submission (id, client_id, agency, dossier_code, kind, key, fingerprint,
+    INSERT INTO submission (id, client_id, agency, procedure, dossier_code, kind, key, fingerprint,
                             received_at, traceparent, request_id)
-    SELECT id, client_id, agency, dossier_code, kind, key, fingerprint, received_at, traceparent,
-           request_id
+    SELECT id, client_id, agency, procedure, dossier_code, kind, key, fingerprint, received_at,
+           traceparent, request_id
     FROM unnest(CAST(:ids AS uuid[]), CAST(:clients AS text[]), CAST(:agencies AS text[]),
-         CAST(:codes AS text[]), CAST(:kinds AS text[]), CAST(:keys AS text[]),
-         CAST(:fingerprints AS text[]), CAST(:received AS timestamptz[]),
+         CAST(:procedures AS text[]), CAST(:codes AS text[]), CAST(:kinds AS text[]),
+         CAST(:keys AS text[]), CAST(:fingerprints AS text[]), CAST(:received AS timestamptz[]),
          CAST(:traceparents AS text[]), CAST(:requests AS text[]))
-         AS given (id, client_id, agency, dossier_code, kind, key, fingerprint, received_at,
-                   traceparent, request_id)
+         AS given (id, client_id, agency, procedure, dossier_code, kind, key, fingerprint,
+                   received_at, traceparent, request_id)
     ORDER BY dossier_code, id
     ON CONFLICT DO NOTHING RETURNING id
     """
@@ -54,10 +66,10 @@ _EARLIER = text(
     ORDER BY given.place, earlier.rank
     """  # noqa: S608 - constants
 )
-_AGENCIES = text(
+_HOMES = text(
     """
-    SELECT dossier_code, coalesce(moved.agency, submitted.agency) AS agency
-    FROM (SELECT dossier_code, agency FROM submission
+    SELECT dossier_code, coalesce(moved.agency, submitted.agency) AS agency, procedure
+    FROM (SELECT dossier_code, agency, procedure FROM submission
           WHERE kind = 'submit' AND state <> 'refused'
             AND dossier_code = ANY(CAST(:codes AS text[]))) AS submitted
     FULL JOIN (SELECT dossier_code, agency FROM transferred_dossier
@@ -66,29 +78,29 @@ _AGENCIES = text(
 )
 # Outcomes come in no order, so the transfer of the highest step says where a dossier is.
 _DECIDE = text(
-    """
+    f"""
     WITH decided AS (
         UPDATE submission SET state = outcome.state, decided_at = outcome.decided_at,
             step_number = outcome.step_number, flagged = outcome.flagged,
-            problem = outcome.problem
+            problem = outcome.problem,
+            procedure = coalesce(submission.procedure, outcome.procedure)
         FROM unnest(CAST(:ids AS uuid[]), CAST(:states AS text[]), CAST(:decided AS timestamptz[]),
              CAST(:steps AS integer[]), CAST(:flags AS text[]), CAST(:problems AS jsonb[]),
-             CAST(:agencies AS text[]))
-             AS outcome (id, state, decided_at, step_number, flagged, problem, agency)
+             CAST(:agencies AS text[]), CAST(:procedures AS text[]))
+             AS outcome (id, state, decided_at, step_number, flagged, problem, agency, procedure)
         WHERE submission.id = outcome.id AND submission.state = 'pending'
-        RETURNING submission.kind, submission.state, submission.dossier_code,
-                  submission.step_number, outcome.agency
+        RETURNING submission.*, outcome.agency AS now_with
     ), moved AS (
         INSERT INTO transferred_dossier AS known (dossier_code, agency, step_number)
-        SELECT DISTINCT ON (dossier_code) dossier_code, agency, step_number FROM decided
+        SELECT DISTINCT ON (dossier_code) dossier_code, now_with, step_number FROM decided
         WHERE kind = 'transfer' AND state = 'applied'
         ORDER BY dossier_code, step_number DESC
         ON CONFLICT (dossier_code) DO UPDATE
             SET agency = excluded.agency, step_number = excluded.step_number
             WHERE excluded.step_number > known.step_number
     )
-    SELECT count(*) FROM decided
-    """
+    SELECT {_ROW} FROM decided
+    """  # noqa: S608 - constants
 )
 _PLACE = text(
     """
@@ -104,22 +116,52 @@ _DECIDED = text(
     f"SELECT {_ROW} FROM submission WHERE id = ANY(CAST(:ids AS uuid[])) AND state <> 'pending'"  # noqa: S608 - constants
 )
 _BY_KEY = text(f"SELECT {_ROW} FROM submission WHERE client_id = :client AND key = :key")  # noqa: S608 - constants
-_OWN = text(f"SELECT {_ROW} FROM submission WHERE id = :id AND client_id = :client")  # noqa: S608 - constants
+_OWN = text(
+    f"SELECT {_ROW} FROM submission WHERE id = :id AND client_id = :client AND {_RIGHTS}"  # noqa: S608 - constants
+)
 _PAGE = {
-    filtered: text(
+    (state, dossier): text(
         f"""
         SELECT {_ROW} FROM submission
-        WHERE client_id = :client AND id > :after {"AND state = :state" if filtered else ""}
+        WHERE client_id = :client AND id > :after AND {_RIGHTS}
+            {"AND state = :state" if state else ""}
+            {"AND dossier_code = :dossier" if dossier else ""}
         ORDER BY id LIMIT :limit
         """  # noqa: S608 - constants
     )
-    for filtered in (False, True)
+    for state in (False, True)
+    for dossier in (False, True)
 }
 _LIVE = text(
     f"""
     SELECT {_ROW} FROM submission
     WHERE dossier_code = :code AND kind = 'submit' AND state <> 'refused'
     """  # noqa: S608 - constants
+)
+
+_BY_KEYS = text(
+    f"""
+    SELECT key, {_ROW} FROM submission
+    WHERE client_id = :client AND key = ANY(CAST(:keys AS text[]))
+    """  # noqa: S608 - constants
+)
+_FORGOTTEN_BEFORE = text("SELECT before FROM forgotten_key FOR UPDATE")
+# No client's key has a space. The row keeps one, since without it its content would be the key.
+_FORGET_KEYS = text(
+    """
+    WITH old AS (
+        SELECT id, key FROM submission WHERE id > :after AND id < :before ORDER BY id LIMIT :most
+    ), forgotten AS (
+        UPDATE submission SET key = 'forgotten ' || submission.id FROM old
+        WHERE submission.id = old.id AND old.key IS NOT NULL
+          AND NOT starts_with(old.key, 'forgotten ')
+        RETURNING 1
+    ), moved AS (
+        UPDATE forgotten_key SET before = last.id
+        FROM (SELECT id FROM old ORDER BY id DESC LIMIT 1) AS last
+    )
+    SELECT (SELECT count(*) FROM old) AS seen, (SELECT count(*) FROM forgotten) AS forgotten
+    """
 )
 
 
@@ -130,6 +172,7 @@ class NewSubmission:
     id: UUID
     client_id: str
     agency: str
+    procedure: str | None
     dossier_code: str
     kind: str
     key: str | None
@@ -145,6 +188,7 @@ class Outcome:
 
     Attributes:
         agency: whose dossier it is since then (new form), where the submission was applied.
+        procedure: the dossier's, where the submission was applied.
         problem: the refusal's RFC 9457 document.
     """
 
@@ -155,6 +199,20 @@ class Outcome:
     flagged: str | None = None
     problem: Mapping[str, Any] | None = None
     agency: str | None = None
+    procedure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where a dossier belongs: what rights to it are judged by.
+
+    Attributes:
+        agency: new form.
+        procedure: None where it is not known here: then the dossier service judges.
+    """
+
+    agency: str
+    procedure: str | None
 
 
 async def insert(connection: AsyncConnection, rows: Sequence[NewSubmission]) -> set[UUID]:
@@ -169,6 +227,7 @@ async def insert(connection: AsyncConnection, rows: Sequence[NewSubmission]) -> 
             "ids": [row.id for row in rows],
             "clients": [row.client_id for row in rows],
             "agencies": [row.agency for row in rows],
+            "procedures": [row.procedure for row in rows],
             "codes": [row.dossier_code for row in rows],
             "kinds": [row.kind for row in rows],
             "keys": [row.key for row in rows],
@@ -201,13 +260,13 @@ async def in_the_way(
     return earlier
 
 
-async def agencies_of(connection: AsyncConnection, codes: Sequence[str]) -> dict[str, str]:
-    """The agencies that have dossiers now, by dossier code, as far as it is known here.
+async def homes_of(connection: AsyncConnection, codes: Sequence[str]) -> dict[str, Home]:
+    """Where dossiers belong now, by dossier code, as far as it is known here.
 
-    That is the one which submitted it, until the transfer to another one has been heard of.
+    The agency is the one which submitted it, until the transfer to another one has been heard of.
     """
-    found = await connection.execute(_AGENCIES, {"codes": sorted(set(codes))})
-    return {row.dossier_code: row.agency for row in found}
+    found = await connection.execute(_HOMES, {"codes": sorted(set(codes))})
+    return {row.dossier_code: Home(row.agency, row.procedure) for row in found}
 
 
 async def place(connection: AsyncConnection, elsewhere: Mapping[str, tuple[str, int]]) -> None:
@@ -226,8 +285,8 @@ async def place(connection: AsyncConnection, elsewhere: Mapping[str, tuple[str, 
     )
 
 
-async def decide(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> int:
-    """Set the outcome of submissions that have none yet; how many had none."""
+async def decide(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> list[Submission]:
+    """Set the outcome of submissions that have none yet; those that had none, as they are now."""
     changed = await connection.execute(
         _DECIDE,
         {
@@ -241,9 +300,10 @@ async def decide(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> in
                 for outcome in outcomes
             ],
             "agencies": [outcome.agency for outcome in outcomes],
+            "procedures": [outcome.procedure for outcome in outcomes],
         },
     )
-    return int(changed.scalar_one())
+    return [_submission(row) for row in changed]
 
 
 async def decided(connection: AsyncConnection, ids: Sequence[UUID]) -> list[Submission]:
@@ -257,20 +317,56 @@ async def by_key(connection: AsyncConnection, client_id: str, key: str) -> Submi
     return _submission(row) if row else None
 
 
-async def own(connection: AsyncConnection, identifier: UUID, client_id: str) -> Submission | None:
-    """A client's submission."""
-    row = (await connection.execute(_OWN, {"id": identifier, "client": client_id})).first()
+async def by_keys(
+    connection: AsyncConnection, client_id: str, keys: Sequence[str]
+) -> dict[str, Submission]:
+    """What a client sent with these keys."""
+    found = await connection.execute(_BY_KEYS, {"client": client_id, "keys": list(keys)})
+    return {row.key: _submission(row) for row in found}
+
+
+async def forget_keys(connection: AsyncConnection, before: UUID, most: int) -> tuple[int, int]:
+    """Forget keys of submissions older than (the lowest id of) a moment, going on where the last
+    call ended; how many submissions were looked at, and how many keys forgotten."""
+    after = (await connection.execute(_FORGOTTEN_BEFORE)).scalar_one()
+    given = {"after": after, "before": before, "most": most}
+    row = (await connection.execute(_FORGET_KEYS, given)).one()
+    return int(row.seen), int(row.forgotten)
+
+
+async def own(
+    connection: AsyncConnection, identifier: UUID, principal: Principal
+) -> Submission | None:
+    """A client's submission, as far as its rights go now."""
+    row = (await connection.execute(_OWN, {"id": identifier, **_rights(principal)})).first()
     return _submission(row) if row else None
 
 
+def _rights(principal: Principal) -> dict[str, Any]:
+    return {
+        "client": principal.client_id,
+        "agencies": list(principal.agencies),
+        "procedures": sorted(principal.procedures),
+    }
+
+
 async def page(
-    connection: AsyncConnection, client_id: str, state: State | None, after: UUID, limit: int
+    connection: AsyncConnection,
+    principal: Principal,
+    state: State | None,
+    after: UUID,
+    limit: int,
+    dossier: str | None = None,
 ) -> list[Submission]:
-    """A page of a client's submissions, in the order they were taken in."""
-    values: dict[str, Any] = {"client": client_id, "after": after, "limit": limit}
+    """A page of a client's submissions, as far as its rights go now, in the order they were taken
+    in."""
+    values: dict[str, Any] = {**_rights(principal), "after": after, "limit": limit}
     if state is not None:
         values["state"] = state
-    return [_submission(row) for row in await connection.execute(_PAGE[state is not None], values)]
+    if dossier is not None:
+        values["dossier"] = dossier
+    statement = _PAGE[state is not None, dossier is not None]
+    return [_submission(row) for row in await connection.execute(statement, values)]
 
 
 async def live_submit(connection: AsyncConnection, dossier_code: str) -> Submission | None:
@@ -294,4 +390,5 @@ def _submission(row: Row[Any]) -> Submission:
         row.step_number,
         row.flagged,
         orjson.loads(problem) if isinstance(problem, str) else problem,
+        row.procedure,
     )

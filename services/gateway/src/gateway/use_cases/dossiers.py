@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from uuid import UUID
 
 from common.auth import Principal
 from common.database import Database
@@ -10,6 +12,11 @@ from gateway.clients import Answer, Behind
 from gateway.domain.submissions import Submission
 from gateway.errors import UpstreamAway
 from gateway.store import submissions
+
+MOST_PENDING = 100
+"""Submissions that are shown with a dossier; more of them are listed at ``/v1/submissions``."""
+
+_START = UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +31,24 @@ class Dossiers:
     service: Behind
     database: Database
 
+    async def pending(self, principal: Principal, code: str) -> list[Submission]:
+        """What this client has sent for a dossier and is not decided yet, oldest first.
+
+        To be asked for before the dossier itself: what is decided in between is then shown twice
+        rather than nowhere.
+        """
+        async with self.database.reading() as connection:
+            return await submissions.page(
+                connection, principal, "pending", _START, MOST_PENDING, code
+            )
+
     async def read(
-        self, principal: Principal, code: str, path: str, headers: Mapping[str, str]
+        self,
+        principal: Principal,
+        code: str,
+        path: str,
+        headers: Mapping[str, str],
+        query: Mapping[str, str | int] = MappingProxyType({}),
     ) -> Answer | Submission:
         """The dossier service's answer, or the submission that it does not know of yet.
 
@@ -33,7 +56,7 @@ class Dossiers:
             UpstreamAway, Upstream: it cannot answer, and no submission is pending here either.
         """
         try:
-            answer = await self.service.get(path, {}, headers)
+            answer = await self.service.get(path, query, headers)
         except (UpstreamAway, Upstream):
             live = await self._live(principal, code)
             if live is not None and live.state == "pending":
@@ -47,9 +70,11 @@ class Dossiers:
         if live.state == "pending":
             return live
         # Applied since we asked.
-        return await self.service.get(path, {}, headers)
+        return await self.service.get(path, query, headers)
 
     async def _live(self, principal: Principal, code: str) -> Submission | None:
         async with self.database.reading() as connection:
             found = await submissions.live_submit(connection, code)
-        return found if found and principal.may_act_for(found.agency) else None
+        if found is None or not principal.may_act_for(found.agency):
+            return None
+        return found if principal.may_handle(found.procedure) else None

@@ -26,12 +26,14 @@ class Download:
     Attributes:
         name: under which it is to be saved.
         size: bytes.
+        to: the client that asks; None where a link does.
     """
 
     digest: str
     name: str
     media_type: str
     size: int
+    to: str | None = None
 
 
 class Downloads:
@@ -74,7 +76,7 @@ class Downloads:
             media_type = await store.media_type(connection, digest)
         if media_type is None and name.lower().endswith(f".{PDF.extension}"):
             media_type = PDF.media  # signed here, so nobody uploaded it
-        return await self._download(digest, media_type or _UNKNOWN, name, to="link")
+        return await self._download(digest, media_type or _UNKNOWN, name, to=None)
 
     async def by_client(self, digest: str, client_id: str) -> Download:
         """A file that the client has brought itself.
@@ -88,7 +90,9 @@ class Downloads:
             raise NoSuchFile
         return await self._download(digest, own[digest], digest, to=client_id)
 
-    async def _download(self, digest: str, media_type: str, name: str, *, to: str) -> Download:
+    async def _download(
+        self, digest: str, media_type: str, name: str, *, to: str | None
+    ) -> Download:
         try:
             size = await self._blobs.size(digest)
         except BlobMissing:
@@ -96,8 +100,8 @@ class Downloads:
         kind = BY_MEDIA.get(media_type)
         if kind and not name.lower().endswith(f".{kind.extension}"):
             name = f"{name}.{kind.extension}"
-        log.info("file asked for", sha256=digest, by=to)
-        return Download(digest, name, media_type, size)
+        log.info("file asked for", sha256=digest, by=to or "link")
+        return Download(digest, name, media_type, size, to)
 
     @contextmanager
     def slot(self) -> Iterator[None]:

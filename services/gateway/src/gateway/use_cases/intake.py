@@ -1,29 +1,32 @@
 """Durable intake: a command is written down, with its event, before the client hears 202.
 
 Nothing but the gateway's own database is needed. What waits at the same moment is written in one
-transaction: submissions, where nothing stands in their way, and one event for each of these.
+transaction: submissions, where nothing stands in their way, and one event for each of these. Bulk
+waits by itself, for a writer of its own, so that it takes no turn from what is live.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
 from common.auth import Principal
 from common.batching import GroupCommit
 from common.contracts.codes import agency_of_dossier
-from common.contracts.commands import Command
+from common.contracts.commands import Command, Lane, Submit
 from common.contracts.gateway import SubmissionReceived
 from common.errors import Problem
 from common.identifiers import new_id
 from common.outbox import Outbox, Unit
 from gateway.domain.submissions import Earlier, Fingerprints, Submission, same_or_problem
-from gateway.errors import may_not_act_for
+from gateway.errors import may_not_act_for, may_not_handle
 from gateway.store import submissions
-from gateway.store.submissions import NewSubmission
+from gateway.store.submissions import Home, NewSubmission
+from gateway.use_cases.message_log import Exchange, MessageLog
 from gateway.use_cases.patience import committed, not_now
 
 _TRIES = 3
+_BULK_BATCH, _BULK_WAITING = 200, 1000
 
 Answer = Submission | Problem
 
@@ -38,6 +41,9 @@ class Wish:
         content: canonical content in clear, to compare with earlier requests; it is never stored.
         key: the ``Idempotency-Key``.
         issued: the dossier code is a new one of ours: it is no part of what the client asks.
+        expected: the dossier's entity tags that the client had seen (``If-Match``).
+        lane: bulk goes behind.
+        exchange: what is put down in the message log once it is taken in.
     """
 
     principal: Principal
@@ -49,6 +55,9 @@ class Wish:
     traceparent: str | None = None
     request_id: str = ""
     issued: bool = False
+    expected: str | None = None
+    lane: Lane = "live"
+    exchange: Exchange | None = None
     id: UUID = field(default_factory=new_id)
     received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -59,22 +68,36 @@ class Intake:
     Args:
         outbox: the transactions, with the events they tell.
         fingerprints: recognise repeated requests.
+        log: where what was taken in is put down.
+
+    Attributes:
+        live_wishes: how many came that were not bulk.
     """
 
-    def __init__(self, outbox: Outbox, fingerprints: Fingerprints) -> None:
+    def __init__(self, outbox: Outbox, fingerprints: Fingerprints, log: MessageLog) -> None:
         self._outbox = outbox
         self._fingerprints = fingerprints
-        self._group: GroupCommit[Wish, Answer] = GroupCommit(self._write)
+        self._log = log
+        self._live: GroupCommit[Wish, Answer] = GroupCommit(self._write)
+        self._bulk: GroupCommit[Wish, Answer] = GroupCommit(
+            self._write, writers=1, largest=_BULK_BATCH, waiting=_BULK_WAITING
+        )
+        self.live_wishes = 0
 
     async def take(self, wish: Wish) -> Submission:
         """The submission of this wish, committed: a new one, or the earlier one it repeats.
 
         Raises:
-            Forbidden: the client does not act for the dossier's agency.
+            Forbidden: the client does not act for the dossier's agency, or does not deal with its
+                procedure.
             IdempotencyKeyReused, DossierCodeTaken: see ``domain.submissions.same_or_problem``.
             Busy, NotReady: see ``gateway.use_cases.patience``.
         """
-        answer = await committed(self._group, wish)
+        if wish.lane == "bulk":
+            answer = await committed(self._bulk, wish)
+        else:
+            self.live_wishes += 1
+            answer = await committed(self._live, wish)
         if isinstance(answer, Problem):
             raise answer
         return answer
@@ -98,25 +121,27 @@ class Intake:
     async def _decide(self, unit: Unit, wishes: Sequence[Wish]) -> list[Answer]:
         answers: list[Answer | None] = [None] * len(wishes)
         rows: dict[int, NewSubmission] = {}
-        agencies = await self._agencies(unit, wishes)
-        for place, wish in enumerate(wishes):
-            agency = agencies[place]
-            if wish.principal.may_act_for(agency):
-                rows[place] = self._row(wish, agency)
+        homes = await self._homes(unit, wishes)
+        for place, (wish, home) in enumerate(zip(wishes, homes, strict=True)):
+            refused = _without_right(wish.principal, home)
+            if refused is None:
+                rows[place] = self._row(wish, home)
             else:
-                answers[place] = may_not_act_for(agency)
+                answers[place] = refused
         for _ in range(_TRIES):
             if not rows:
                 break
             await self._insert(unit, wishes, rows, answers)
         return [answer or not_now() for answer in answers]
 
-    async def _agencies(self, unit: Unit, wishes: Sequence[Wish]) -> list[str]:
-        """The agency of each wish's dossier: as it was submitted, or else that of its code."""
+    async def _homes(self, unit: Unit, wishes: Sequence[Wish]) -> list[Home]:
+        """Where each wish's dossier belongs: as it was submitted, or else by its code."""
         asked = [wish.dossier_code for wish in wishes if wish.agency is None]
-        known = await submissions.agencies_of(unit.connection, asked) if asked else {}
+        known = await submissions.homes_of(unit.connection, asked) if asked else {}
         return [
-            wish.agency or known.get(wish.dossier_code) or agency_of_dossier(wish.dossier_code)
+            _home(wish)
+            or known.get(wish.dossier_code)
+            or Home(agency_of_dossier(wish.dossier_code), None)
             for wish in wishes
         ]
 
@@ -132,11 +157,16 @@ class Intake:
         A row is left where its obstacle went away between the two statements: then once more.
         """
         written = await submissions.insert(unit.connection, list(rows.values()))
+        records = []
         for place, row in list(rows.items()):
             if row.id in written:
-                answers[place] = _pending(row)
-                _tell(unit, row, wishes[place].command)
+                wish = wishes[place]
+                answers[place] = submission = _pending(row)
+                _tell(unit, row, wish)
+                if wish.exchange is not None:
+                    records.append(wish.exchange.taken(submission))
                 del rows[place]
+        await self._log.add(unit.connection, records)
         if not rows:
             return
         places = list(rows)
@@ -153,13 +183,14 @@ class Intake:
             client_id=client_id,
             same_content=self._fingerprints.matches(found.submission.fingerprint, identity),
         )
-        return problem or found.submission
+        return problem or replace(found.submission, repeated=True)
 
-    def _row(self, wish: Wish, agency: str) -> NewSubmission:
+    def _row(self, wish: Wish, home: Home) -> NewSubmission:
         return NewSubmission(
             id=wish.id,
             client_id=wish.principal.client_id,
-            agency=agency,
+            agency=home.agency,
+            procedure=home.procedure,
             dossier_code=wish.dossier_code,
             kind=wish.command.kind,
             key=wish.key,
@@ -170,9 +201,36 @@ class Intake:
         )
 
 
+def _home(wish: Wish) -> Home | None:
+    """Where a new dossier belongs, as it says itself."""
+    if wish.agency is None:
+        return None
+    begun = wish.command
+    return Home(wish.agency, begun.procedure.code if isinstance(begun, Submit) else None)
+
+
+def _without_right(principal: Principal, home: Home) -> Problem | None:
+    """Why a client may do nothing to a dossier, if it may not, as far as it is known here."""
+    if not principal.may_act_for(home.agency):
+        return may_not_act_for(home.agency)
+    if home.procedure is not None and not principal.may_handle(home.procedure):
+        return may_not_handle()
+    return None
+
+
+def _judged_by(principal: Principal, procedure: str | None) -> tuple[str, ...] | None:
+    """The procedures of which the dossier has to be when its turn comes; None for any."""
+    if principal.may_handle("*"):
+        return None
+    return (procedure,) if procedure is not None else tuple(sorted(principal.procedures))
+
+
 def _identifying(wish: Wish) -> bytes:
     code = "" if wish.issued else wish.dossier_code
-    return _identity(code, wish.command.kind, wish.agency or "", wish.content)
+    content = wish.content
+    if wish.expected is not None:
+        content += b"\0if-match\0" + wish.expected.encode()
+    return _identity(code, wish.command.kind, wish.agency or "", content)
 
 
 def _identity(code: str, kind: str, agency: str, content: bytes) -> bytes:
@@ -193,14 +251,17 @@ def _pending(row: NewSubmission) -> Submission:
     )
 
 
-def _tell(unit: Unit, row: NewSubmission, command: Command) -> None:
+def _tell(unit: Unit, row: NewSubmission, wish: Wish) -> None:
     event = SubmissionReceived.model_construct(
         submission_id=row.id,
         client_id=row.client_id,
         agency=row.agency,
         dossier_code=row.dossier_code,
         received_at=row.received_at,
-        command=command,
+        command=wish.command,
+        lane=wish.lane,
+        expected=wish.expected,
+        procedures=_judged_by(wish.principal, row.procedure),
     )
     unit.tell(
         event,

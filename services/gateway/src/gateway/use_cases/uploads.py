@@ -47,7 +47,7 @@ class Uploads:
         self._running += 1
         try:
             async with asyncio.timeout(_SECONDS):
-                stored = await self._blobs.put_stream(_sniffed(kind, parts))
+                stored = await self._blobs.put_stream(sniffed(kind, parts))
         except TimeoutError as error:
             raise UploadTooSlow(
                 "Tệp không đến đủ trong 120 giây", "The file did not arrive within 120 seconds"
@@ -99,18 +99,19 @@ def _at(pointers: Sequence[str], detail: str, detail_en: str) -> list[dict[str, 
     return [{"pointer": pointer, "detail": detail, "detail_en": detail_en} for pointer in pointers]
 
 
-async def _sniffed(kind: Kind, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def sniffed(kind: Kind, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The parts of a file that is what it is said to be; it breaks off as soon as it is not."""
     sniffer = Sniffer(kind)
     async for part in parts:
         if not sniffer.see(part):
-            raise _not(kind)
+            raise not_a(kind)
         yield part
     if not sniffer.verdict():
-        raise _not(kind)
+        raise not_a(kind)
 
 
-def _not(kind: Kind) -> NotAPdf | FileTypeMismatch:
+def not_a(kind: Kind) -> NotAPdf | FileTypeMismatch:
+    """The refusal of a file that is not of the kind that its sender named."""
     if kind is PDF:
         return NotAPdf("Nội dung không bắt đầu bằng %PDF-", "The content does not begin with %PDF-")
     return FileTypeMismatch(

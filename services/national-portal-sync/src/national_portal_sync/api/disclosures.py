@@ -46,7 +46,9 @@ async def list_disclosures(
 ) -> DisclosurePage:
     """What the portal was given of whom, and when."""
     async with core.database.reading() as connection:
-        rows = await store.page(connection, principal.agencies, dossier, after, limit)
+        rows = await store.page(
+            connection, principal.agencies, principal.procedures, dossier, after, limit
+        )
     return DisclosurePage(
         items=tuple(Disclosed(**row._mapping) for row in rows),
         next=rows[-1].id if len(rows) == limit else None,

@@ -74,9 +74,11 @@ async def list_questions(
     after: Annotated[str, Query(max_length=100)] = "",
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> QuestionPage:
-    """Questions to the caller's agencies."""
+    """Questions to the caller's agencies about the caller's procedures."""
     async with core.database.reading() as connection:
-        rows = await store.page(connection, reader.agencies, state, after, limit + 1)
+        rows = await store.page(
+            connection, reader.agencies, reader.procedures, state, after, limit + 1
+        )
     page = rows[:limit]
     return QuestionPage(
         items=[_question(row, questions) for row in page],
@@ -92,9 +94,11 @@ async def answer_question(
     id_: Annotated[str, Path(alias="id", max_length=100)],
 ) -> Question:
     """Send the answer to the portal. The same answer again is no second one."""
-    row = await questions.answer(
-        id_, writer.may_act_for, body.content, body.official, writer.client_id
-    )
+
+    def may(agency: str, procedure: str | None) -> bool:
+        return writer.may_act_for(agency) and writer.may_handle(procedure)
+
+    row = await questions.answer(id_, may, body.content, body.official, writer.client_id)
     return _question(row, questions)
 
 

@@ -21,7 +21,7 @@ from national_portal_sync.use_cases.report import as_csv, report
 log = structlog.get_logger()
 router = APIRouter(prefix="/v1/reconciliations", tags=["reconciliation"])
 
-Operator = Annotated[Principal, requires("operations")]
+Operator = Annotated[Principal, requires("operations", procedures="all")]
 _EARLIEST = date(2010, 1, 1)
 
 

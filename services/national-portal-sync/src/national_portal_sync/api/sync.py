@@ -23,7 +23,7 @@ log = structlog.get_logger()
 router = APIRouter(prefix="/v1/sync", tags=["sync"])
 
 _LAST_ID = 2**63 - 1
-Operator = Annotated[Principal, requires("operations")]
+Operator = Annotated[Principal, requires("operations", procedures="all")]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ The requester is the portal, the form its call ``DongBoHoSoMC``; a row tells und
 which dossier, which fields (never their values), when, and with what outcome.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,7 @@ class Disclosure:
 
     dossier: str
     agency: str
+    procedure: str | None
     account: str | None
     version: int
     fields: Sequence[str]
@@ -38,11 +39,12 @@ class Disclosure:
 
 _NOTE = text(
     """
-    INSERT INTO disclosure (dossier, agency, account, version, fields, outcome)
-    SELECT dossier, agency, account, version, string_to_array(fields, ' '), outcome
-    FROM unnest(CAST(:dossiers AS text[]), CAST(:agencies AS text[]), CAST(:accounts AS text[]),
-        CAST(:versions AS bigint[]), CAST(:fields AS text[]), CAST(:outcomes AS text[]))
-        AS told (dossier, agency, account, version, fields, outcome)
+    INSERT INTO disclosure (dossier, agency, procedure, account, version, fields, outcome)
+    SELECT dossier, agency, procedure, account, version, string_to_array(fields, ' '), outcome
+    FROM unnest(CAST(:dossiers AS text[]), CAST(:agencies AS text[]), CAST(:procedures AS text[]),
+        CAST(:accounts AS text[]), CAST(:versions AS bigint[]), CAST(:fields AS text[]),
+        CAST(:outcomes AS text[]))
+        AS told (dossier, agency, procedure, account, version, fields, outcome)
     """
 )
 _PAGE = text(
@@ -52,6 +54,7 @@ _PAGE = text(
       AND ('*' = ANY(CAST(:agencies AS text[])) OR EXISTS (
            SELECT FROM unnest(CAST(:agencies AS text[])) AS root
            WHERE agency = root OR starts_with(agency, root || '.')))
+      AND ('*' = ANY(CAST(:procedures AS text[])) OR procedure = ANY(CAST(:procedures AS text[])))
     ORDER BY id LIMIT :limit
     """
 )
@@ -73,6 +76,7 @@ async def note(connection: AsyncConnection, disclosures: Sequence[Disclosure]) -
         {
             "dossiers": [one.dossier for one in disclosures],
             "agencies": [one.agency for one in disclosures],
+            "procedures": [one.procedure for one in disclosures],
             "accounts": [one.account for one in disclosures],
             "versions": [one.version for one in disclosures],
             "fields": [" ".join(one.fields) for one in disclosures],
@@ -84,13 +88,16 @@ async def note(connection: AsyncConnection, disclosures: Sequence[Disclosure]) -
 async def page(
     connection: AsyncConnection,
     agencies: Sequence[str],
+    procedures: Iterable[str],
     dossier: str | None,
     after: int,
     limit: int,
 ) -> list[Row[Any]]:
-    """What was given away of dossiers of these agencies' subtrees, in the order of time."""
+    """What was given away of dossiers of these agencies' subtrees, of these procedures, in the
+    order of time."""
+    rights = {"agencies": list(agencies), "procedures": list(procedures)}
     found = await connection.execute(
-        _PAGE, {"agencies": list(agencies), "dossier": dossier, "after": after, "limit": limit}
+        _PAGE, {**rights, "dossier": dossier, "after": after, "limit": limit}
     )
     return list(found)
 

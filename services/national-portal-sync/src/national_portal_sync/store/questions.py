@@ -1,6 +1,6 @@
 """Questions that were asked on the portal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Row, text
@@ -22,6 +22,8 @@ _PAGE = text(
       AND (:all OR agency = ANY(CAST(:roots AS text[]))
            OR EXISTS (SELECT FROM unnest(CAST(:roots AS text[])) AS r (root)
                       WHERE starts_with(agency, r.root || '.')))
+      AND ('*' = ANY(CAST(:procedures AS text[]))
+           OR procedure_code = ANY(CAST(:procedures AS text[])))
     ORDER BY id LIMIT :most
     """
 )
@@ -51,10 +53,19 @@ async def keep(connection: AsyncConnection, **question: Any) -> bool:
 
 
 async def page(
-    connection: AsyncConnection, roots: Sequence[str], state: str | None, after: str, most: int
+    connection: AsyncConnection,
+    roots: Sequence[str],
+    procedures: Iterable[str],
+    state: str | None,
+    after: str,
+    most: int,
 ) -> Sequence[Row[Any]]:
-    """Questions to these agencies' subtrees, by id."""
+    """Questions to these agencies' subtrees about these procedures, by id.
+
+    One that names no procedure may be about any: it is for those who deal with all.
+    """
     values = {"all": "*" in roots, "roots": list(roots), "state": state}
+    values["procedures"] = list(procedures)
     found = await connection.execute(_PAGE, {**values, "after": after, "most": most})
     return found.all()
 

@@ -115,7 +115,7 @@ class Questions:
     async def answer(
         self,
         question: str,
-        may: Callable[[str], bool],
+        may: Callable[[str, str | None], bool],
         content: str,
         official: str | None,
         by: str,
@@ -123,7 +123,7 @@ class Questions:
         """Queue an answer; the same answer again changes nothing.
 
         Args:
-            may: whether the caller acts for an agency.
+            may: whether the caller acts for an agency and deals with a procedure.
             by: the client that answers.
 
         Raises:
@@ -133,7 +133,7 @@ class Questions:
         sha256 = hashlib.sha256(orjson.dumps([content, official])).hexdigest()
         async with self._outbox.transaction() as unit:
             row = await store.locked(unit.connection, question)
-            if row is None or not may(row.agency):
+            if row is None or not may(row.agency, row.procedure_code):
                 raise NotFound("Không có câu hỏi này", "There is no such question")
             if row.state != "open":
                 if row.answer_sha256 == sha256:

@@ -70,6 +70,7 @@ class _Form:
         noted: the same as it stands in the table.
         status: of the snapshot that is being sent.
         account: under which it is being sent.
+        procedure: code of the dossier's.
         personal: names of the personal fields that are being sent.
     """
 
@@ -77,6 +78,7 @@ class _Form:
     noted: bool
     status: str | None = None
     account: str | None = None
+    procedure: str | None = None
     personal: Sequence[str] = ()
 
 
@@ -191,7 +193,7 @@ class Synchronisation:
             form = self._forms.pop(item.id, None)
             if form is not None and form.personal:
                 given = form.account, item.version, form.personal, outcome.result.value
-                told.append(Disclosure(item.subject, item.agency, *given))
+                told.append(Disclosure(item.subject, item.agency, form.procedure, *given))
             code, agency, done = item.subject, item.agency, outcome.result is Result.DONE
             if item.kind == STEP and done:
                 number = step_number(item.key)
@@ -230,6 +232,7 @@ class Synchronisation:
         dossier = DossierState.model_validate_json(item.body)
         form = self._forms[item.id]
         form.status, form.account = dossier.status, account.name
+        form.procedure = dossier.procedure.code
         wire = self._form(dossier, account)
         form.personal = personal_fields(wire)
         return wire

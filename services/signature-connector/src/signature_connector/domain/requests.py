@@ -87,6 +87,8 @@ class Request:
 
     Attributes:
         client: who asked; with ``request_id`` the key under which the same request is told apart.
+        procedure: code of the dossier's procedure, or of the one that the request names; only who
+            deals with all may know of a request without one.
         file: SHA-256 of the document in the file store.
         sealed_user: the signer's number, sealed for ``owner``.
         attempts: how often a try ended without getting further.
@@ -101,6 +103,7 @@ class Request:
     client: str
     dossier_code: str | None
     agency: str
+    procedure: str | None = None
     document_id: str
     document_name: str
     file: str

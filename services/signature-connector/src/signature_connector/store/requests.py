@@ -43,24 +43,25 @@ _INSERT = text(
     WITH given AS (
         SELECT * FROM unnest(CAST(:request_ids AS uuid[]), CAST(:clients AS text[]),
             CAST(:dossier_codes AS text[]), CAST(:agencies AS text[]),
-            CAST(:document_ids AS text[]), CAST(:document_names AS text[]),
-            CAST(:files AS text[]), CAST(:ca_names AS text[]), CAST(:sealed_users AS text[]),
-            CAST(:profiles AS text[]), CAST(:created_ats AS timestamptz[]),
-            CAST(:states AS text[]), CAST(:traceparents AS text[]),
+            CAST(:procedures AS text[]), CAST(:document_ids AS text[]),
+            CAST(:document_names AS text[]), CAST(:files AS text[]), CAST(:ca_names AS text[]),
+            CAST(:sealed_users AS text[]), CAST(:profiles AS text[]),
+            CAST(:created_ats AS timestamptz[]), CAST(:states AS text[]),
+            CAST(:traceparents AS text[]),
             CAST(:correlations AS text[]), CAST(:causations AS uuid[]),
             CAST(:bodies AS bytea[]), CAST(:digests AS bytea[]))
-            AS g (request_id, client, dossier_code, agency, document_id, document_name, file,
-                  ca_name, sealed_user, profile, created_at, state, traceparent, correlation,
-                  causation, body, digest)
+            AS g (request_id, client, dossier_code, agency, procedure, document_id,
+                  document_name, file, ca_name, sealed_user, profile, created_at, state,
+                  traceparent, correlation, causation, body, digest)
     ), agencies AS (
         INSERT INTO signing_agency (agency) SELECT DISTINCT agency FROM given ORDER BY 1
         ON CONFLICT DO NOTHING
     ), added AS (
-        INSERT INTO signing_request (request_id, client, dossier_code, agency, document_id,
-            document_name, file, ca_name, sealed_user, profile, created_at, state, traceparent,
-            correlation, causation, evidence_count, evidence_head)
-        SELECT request_id, client, dossier_code, agency, document_id, document_name, file,
-            ca_name, sealed_user, profile, created_at, state, traceparent, correlation,
+        INSERT INTO signing_request (request_id, client, dossier_code, agency, procedure,
+            document_id, document_name, file, ca_name, sealed_user, profile, created_at, state,
+            traceparent, correlation, causation, evidence_count, evidence_head)
+        SELECT request_id, client, dossier_code, agency, procedure, document_id, document_name,
+            file, ca_name, sealed_user, profile, created_at, state, traceparent, correlation,
             causation, 1, digest
         FROM given ORDER BY request_id
         ON CONFLICT DO NOTHING RETURNING request_id
@@ -84,6 +85,7 @@ async def insert(
             "clients": [r.client for r in requests],
             "dossier_codes": [r.dossier_code for r in requests],
             "agencies": [r.agency for r in requests],
+            "procedures": [r.procedure for r in requests],
             "document_ids": [r.document_id for r in requests],
             "document_names": [r.document_name for r in requests],
             "files": [r.file for r in requests],
@@ -327,18 +329,22 @@ _HELD = text(
       AND ('*' = ANY(CAST(:agencies AS text[])) OR EXISTS (
            SELECT FROM unnest(CAST(:agencies AS text[])) AS root
            WHERE agency = root OR starts_with(agency, root || '.')))
+      AND ('*' = ANY(CAST(:procedures AS text[])) OR procedure = ANY(CAST(:procedures AS text[])))
     ORDER BY created_at, request_id LIMIT :limit
     """  # noqa: S608 - names from this module
 )
 
 
 async def held(
-    connection: AsyncConnection, agencies: Sequence[str], after: UUID | None, limit: int
+    connection: AsyncConnection,
+    agencies: Sequence[str],
+    procedures: Iterable[str],
+    after: UUID | None,
+    limit: int,
 ) -> list[Request]:
-    """Requests in manual review within subtrees of agencies, oldest first."""
-    rows = await connection.execute(
-        _HELD, {"agencies": list(agencies), "after": after, "limit": limit}
-    )
+    """Requests in manual review within subtrees of agencies, of procedures, oldest first."""
+    given = {"agencies": list(agencies), "procedures": list(procedures)}
+    rows = await connection.execute(_HELD, {**given, "after": after, "limit": limit})
     return [_request(row) for row in rows]
 
 

@@ -60,6 +60,7 @@ def wish_of(received: Received, event: SigningRequested, traceparent: str | None
         client=received.producer,
         dossier_code=event.dossier_code,
         agency=event.agency,
+        procedure=event.procedure_code,
         document_id=event.document_id,
         document_name=event.document_name,
         file=event.file,

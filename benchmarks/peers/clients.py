@@ -1,0 +1,165 @@
+"""Clients that hand in dossiers over kept connections, and what it cost whoever took them."""
+
+import asyncio
+import itertools
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import httptools
+import orjson
+import psutil
+
+from tests.support.gateway import submission
+
+ACCEPTED = 202
+_numbers = itertools.count(1)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def requests(path: str, count: int, headers: Mapping[str, str]) -> list[bytes]:
+    """Requests as they go over the wire: dossiers of some 2 KiB, each with a code of its own."""
+    return list(itertools.islice(_requests(path, headers), count))
+
+
+def _requests(path: str, headers: Mapping[str, str]) -> Iterator[bytes]:
+    papers = [
+        {
+            "id": f"TL{n:02d}",
+            "name": "Giấy chứng nhận quyền sử dụng đất, bản sao",
+            "digitised": True,
+            "url": f"https://kho.example.vn/ho-so/2026/{n:08d}.pdf",
+        }
+        for n in range(8)
+    ]
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
+    for number in _numbers:
+        code = f"H56.14-2611{number // 10_000_000 % 28 + 1:02d}-{number % 10_000_000:07d}"
+        body = orjson.dumps(submission(code, documents=papers))
+        yield (
+            b"POST %s HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n"
+            b"content-length: %d\r\n%s\r\n%s" % (path.encode(), len(body), lines, body)
+        )
+
+
+class _Connection(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def ask(self, request: bytes) -> asyncio.Future[int]:
+        self.answered: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.parser = httptools.HttpResponseParser(self)
+        self.transport.write(request)  # type: ignore[attr-defined]
+        return self.answered
+
+    def data_received(self, data: bytes) -> None:
+        self.parser.feed_data(data)
+
+    def on_message_complete(self) -> None:
+        self.answered.set_result(self.parser.get_status_code())
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if hasattr(self, "answered") and not self.answered.done():
+            self.answered.set_exception(error or ConnectionResetError())
+
+
+@dataclass
+class Load:
+    """What a round showed.
+
+    Attributes:
+        accepted: answers of 202.
+        refused: other answers, by status.
+        seconds: it took.
+        latencies: seconds each, sorted.
+        cpu: CPU seconds by whom.
+    """
+
+    accepted: int = 0
+    refused: Counter[int] = field(default_factory=Counter)
+    seconds: float = 0.0
+    latencies: list[float] = field(default_factory=list)
+    cpu: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def rate(self) -> float:
+        """Accepted a second."""
+        return self.accepted / self.seconds
+
+    def percentile(self, share: float) -> float:
+        """Milliseconds within which that share was answered."""
+        return self.latencies[min(int(len(self.latencies) * share), len(self.latencies) - 1)] * 1e3
+
+    def cpu_ms(self, who: str) -> float:
+        """Milliseconds of CPU for each accepted one."""
+        return self.cpu[who] / max(self.accepted, 1) * 1e3
+
+
+async def load(
+    port: int,
+    asked: Sequence[bytes],
+    *,
+    connections: int,
+    rate: float | None = None,
+    watched: Mapping[str, Sequence[int]] | None = None,
+    settle: float = 0.0,
+) -> Load:
+    """Hand requests in, as fast as they are answered, or at a rate.
+
+    Args:
+        rate: requests a second; a latency counts from when its request was due.
+        watched: process ids (with their children), by whom.
+        settle: seconds after the last answer in which CPU time still counts.
+    """
+    loop = asyncio.get_running_loop()
+    found = Load()
+    todo = iter(enumerate(asked))
+    lines = [
+        (await loop.create_connection(_Connection, "127.0.0.1", port))[1]
+        for _ in range(connections)
+    ]
+    before = {who: cpu_of(pids) for who, pids in (watched or {}).items()}
+    start = time.perf_counter()
+
+    async def client(line: _Connection) -> None:
+        for number, request in todo:
+            begun = time.perf_counter()
+            if rate:
+                due = start + number / rate
+                if due > begun:
+                    await asyncio.sleep(due - begun)
+                begun = due
+            status = await line.ask(request)
+            found.latencies.append(time.perf_counter() - begun)
+            found.accepted += status == ACCEPTED
+            found.refused[status] += status != ACCEPTED
+
+    await asyncio.gather(*(client(line) for line in lines))
+    found.seconds = time.perf_counter() - start
+    await asyncio.sleep(settle)
+    found.cpu = {who: cpu_of(pids) - before[who] for who, pids in (watched or {}).items()}
+    found.latencies.sort()
+    for line in lines:
+        line.transport.close()
+    return found
+
+
+def cpu_of(pids: Sequence[int]) -> float:
+    """CPU seconds of processes and their children."""
+    seconds = 0.0
+    for pid in pids:
+        root = psutil.Process(pid)
+        for process in (root, *root.children(recursive=True)):
+            try:
+                times = process.cpu_times()
+            except psutil.NoSuchProcess:
+                continue
+            seconds += times.user + times.system
+    return seconds

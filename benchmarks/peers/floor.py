@@ -1,0 +1,96 @@
+"""The least that durable intake can be: what our gateway's speed is measured against.
+
+    python -m benchmarks.peers.floor --database postgresql://… --port N
+
+ASGI without a framework, asyncpg without a layer: the body is parsed, its code and text are stored
+beside an outbox row, requests that wait at the same moment share a transaction, and 202 goes out
+after the commit. No tokens, rights, schema, idempotency by content, sealing, events or log.
+"""
+
+import argparse
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+import orjson
+import uvicorn
+import uvloop
+
+from common.batching import GroupCommit
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS taken (code text PRIMARY KEY, body jsonb NOT NULL);
+CREATE TABLE IF NOT EXISTS to_send (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+                                    code text NOT NULL);
+"""
+_STORE = """
+WITH stored AS (
+    INSERT INTO taken SELECT * FROM unnest($1::text[], $2::jsonb[])
+    ON CONFLICT DO NOTHING RETURNING code
+)
+INSERT INTO to_send (code) SELECT code FROM stored
+"""
+
+
+class Kept(asyncpg.Connection):
+    """A connection that holds no state, so that giving it back takes no round trip."""
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+class Floor:
+    """The application."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+        self._group: GroupCommit[tuple[str, str], None] = GroupCommit(self._write)
+
+    async def _write(self, rows: Sequence[tuple[str, str]]) -> list[None]:
+        codes, bodies = zip(*rows, strict=True)
+        await self._pool.execute(_STORE, codes, bodies)
+        return [None] * len(rows)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Take one request (ASGI)."""
+        parts, more = [], True
+        while more:
+            message = await receive()
+            parts.append(message.get("body", b""))
+            more = message.get("more_body", False)
+        body = b"".join(parts)
+        code = orjson.loads(body)["code"]
+        await self._group.add((code, body.decode()))
+        answer = b'{"code":"%s"}' % code.encode()
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(answer)).encode()),
+        ]
+        await send({"type": "http.response.start", "status": 202, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
+
+
+async def main(database: str, port: int) -> None:
+    """Serve until told to stop."""
+    async with asyncpg.create_pool(database, min_size=8, max_size=8, connection_class=Kept) as pool:
+        await pool.execute(TABLES)
+        config = uvicorn.Config(
+            Floor(pool),
+            port=port,
+            http="httptools",
+            loop="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+        )
+        await uvicorn.Server(config).serve()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--database", required=True)
+    parser.add_argument("--port", type=int, required=True)
+    options = parser.parse_args()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main(options.database, options.port))
