@@ -1,6 +1,7 @@
 """The tests' servers and databases, markers by folder, and the account of what was not run."""
 
 import asyncio
+import gc
 import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -14,6 +15,10 @@ from backbone.leash import die_with
 from tests.support import servers
 from tests.support.databases import Databases, drop_run
 from tests.support.rabbitmq import Broker, RabbitNode
+
+# A process serves one application and freezes what it began with. Here it serves hundreds, one after
+# the other, and what is frozen is never given back.
+gc.freeze = lambda: None
 
 _TESTS = Path(__file__).parent
 _SUITES = ("unit", "contract", "integration", "e2e", "chaos")

@@ -333,6 +333,7 @@ TOLD = {
                     "request_id": "01a2012a-4932-7fc8-a414-e05f1d5ca2fa",
                     "dossier_code": DOSSIER,
                     "agency": AGENCY,
+                    "procedure": PROCEDURE,
                     "document_id": "ket-qua",
                     "document_name": "Giấy chứng nhận",
                     "file": FILE,
