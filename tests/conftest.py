@@ -16,8 +16,8 @@ from tests.support import servers
 from tests.support.databases import Databases, drop_run
 from tests.support.rabbitmq import Broker, RabbitNode
 
-# A process serves one application and freezes what it began with. Here it serves hundreds, one after
-# the other, and what is frozen is never given back.
+# A process serves one application and freezes what it began with. Here it serves hundreds, one
+# after the other, and what is frozen is never given back.
 gc.freeze = lambda: None
 
 _TESTS = Path(__file__).parent
