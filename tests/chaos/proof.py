@@ -10,6 +10,17 @@ from tests.chaos.storm import Outcome
 
 DOCUMENT = Path("docs/proof/chaos.md")
 _MOST_NAMED = 10
+_FOUND = (
+    (
+        "a claim that was committed without its worker hearing of it: what it held was stuck",
+        "`test_delivery.py`, `test_signature_interrupted.py`",
+    ),
+    (
+        "a queue broken inside the broker took all other queues of a process with it",
+        "`test_transport_faults.py`",
+    ),
+)
+"""Faults that storms brought to light, and the tests that keep them mended."""
 
 
 def told(outcome: Outcome) -> str:
@@ -80,4 +91,10 @@ def _lines(done: list[Outcome], caught: Mapping[str, str | None]) -> list[str]:
         "| what was removed | caught by |",
         "|---|---|",
         *(f"| {name} | {by or '**survived**'} |" for name, by in caught.items()),
+        "",
+        "## What storms brought to light",
+        "",
+        "| fault, mended since | kept by |",
+        "|---|---|",
+        *(f"| {fault} | {tests} |" for fault, tests in _FOUND),
     ]
