@@ -170,7 +170,9 @@ async def _calm(system: System) -> None:
 
 async def _evidence(system: System, load: ClientSystem) -> Evidence:
     plan = system.stack.plan
-    ask = operators_side(load, plan.url("national-portal-sync"), plan.url("metrics-exporter"))
+    operator = plan.clients[1]
+    desk = ClientSystem(plan.url("gateway"), operator.client_id, operator.secret)
+    ask = operators_side(desk, plan.url("national-portal-sync"), plan.url("metrics-exporter"))
     parked: dict[str, list[str]] = {}
     undelivered: dict[str, int] = {}
     unpublished: dict[str, int] = {}

@@ -59,8 +59,10 @@ async def play_and_disturb(stack: Stack, disturb: Callable[[], Awaitable[None]])
         tasks.create_task(system.play(lives, step_done=step_done))
         tasks.create_task(disturbance())
     await play.arrived(SILENT, stack.plan.outside, system.book)
+    operator = stack.plan.clients[1]
+    desk = ClientSystem(stack.plan.url("gateway"), operator.client_id, operator.secret)
     ask = operators_side(
-        system, stack.plan.url("national-portal-sync"), stack.plan.url("metrics-exporter")
+        desk, stack.plan.url("national-portal-sync"), stack.plan.url("metrics-exporter")
     )
     return await play.held_against(system, stack.plan.outside, ask)
 

@@ -14,6 +14,7 @@ import httpx
 import jwt
 import pytest
 import pytest_asyncio
+import structlog.testing
 from sqlalchemy import text
 
 from common.auth import TokenChecker
@@ -334,8 +335,12 @@ async def test_clients_are_not_let_in_on_what_was_known_long_ago(
     assert await status(world.two, token) == 200
 
 
-async def test_operators_have_a_command(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_operators_have_a_command(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """``python -m gateway clients …``"""
+    # It would tell every logger of this process to write into what is captured here.
+    monkeypatch.setattr("gateway.__main__.configure_logging", lambda *_: None)
     client = await world.someone()
 
     async def run(*arguments: str) -> str:
@@ -343,7 +348,8 @@ async def test_operators_have_a_command(world: World, capsys: pytest.CaptureFixt
         COMMAND.arguments(parser)
         settings = world.one.core.settings
         capsys.readouterr()
-        await COMMAND.work(settings, world.one.core.database, parser.parse_args(arguments))  # type: ignore[arg-type]
+        with structlog.testing.capture_logs():
+            await COMMAND.work(settings, world.one.core.database, parser.parse_args(arguments))  # type: ignore[arg-type]
         return capsys.readouterr().out
 
     secret = (await run("add-secret", client.client_id)).strip()

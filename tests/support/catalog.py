@@ -44,7 +44,7 @@ def operator(*agencies: str, scope: str = "operations") -> dict[str, str]:
         "iss": "urn:lienthong:gateway",
         "aud": "urn:lienthong:backbone",
         "iat": now,
-        "exp": now + 600,
+        "exp": now + 24 * 3600,
         "client_id": "operator",
         "scope": scope,
         "agencies": list(agencies or ("*",)),

@@ -83,7 +83,7 @@ class Catalogue:
             "iss": "urn:lienthong:gateway",
             "aud": "urn:lienthong:backbone",
             "iat": now,
-            "exp": now + 600,
+            "exp": now + 24 * 3600,
             "client_id": "one-stop",
             "scope": scope,
             "agencies": list(agencies or (AGENCY,)),

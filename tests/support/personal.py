@@ -61,7 +61,7 @@ def bearer(
         "iss": "urn:lienthong:gateway",
         "aud": "urn:lienthong:backbone",
         "iat": now,
-        "exp": now + 600,
+        "exp": now + 24 * 3600,
         "jti": "1",
         "client_id": client,
         "scope": " ".join(scopes),

@@ -145,7 +145,7 @@ def token(
             "iss": "urn:lienthong:gateway",
             "aud": "urn:lienthong:backbone",
             "iat": now,
-            "exp": now + 600,
+            "exp": now + 24 * 3600,
             "client_id": client,
             "scope": " ".join(scopes),
             "agencies": list(agencies),

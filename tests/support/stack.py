@@ -126,7 +126,7 @@ async def running_stack(
                 signing_gateway=await through("signing-gateway", outside.signing_gateway),
                 emc=await through("emc", outside.emc),
             ),
-            clients=(play.demo_client(),),
+            clients=(play.demo_client(), play.operator_client()),
             amqp_url=await through("broker", rabbit.url),
         )
         system = Stack(plan, postgres, rabbit, outside, around=around)

@@ -84,14 +84,15 @@ async def _run(
             system = ClientSystem(plan.url("gateway"), client.client_id, client.secret)
             await play.play(console, system, count, seed)
             await play.arrived(console, outside, system.book, patience)
+            desk = ClientSystem(plan.url("gateway"), operator.client_id, operator.secret)
             ask = operators_side(
-                system, plan.url("national-portal-sync"), plan.url("metrics-exporter")
+                desk, plan.url("national-portal-sync"), plan.url("metrics-exporter")
             )
             differences = show(console, await play.held_against(system, outside, ask))
             procedure = (await play.catalogue(system))[-1]
             played = await acts.play(
                 system,
-                ClientSystem(plan.url("gateway"), operator.client_id, operator.secret),
+                desk,
                 plan.url,
                 outside.national_portal,
                 procedure,
@@ -139,7 +140,9 @@ async def _play_against(target: dict[str, Any], count: int, seed: int) -> int:
     system = ClientSystem(target["gateway"], client.client_id, client.secret)
     await play.play(console, system, count, seed)
     await play.arrived(console, outside, system.book)
-    ask = operators_side(system, target["portal_sync"], target["exporter"])
+    operator = Client(**target["operator"])
+    desk = ClientSystem(target["gateway"], operator.client_id, operator.secret)
+    ask = operators_side(desk, target["portal_sync"], target["exporter"])
     return 1 if show(console, await play.held_against(system, outside, ask)) else 0
 
 

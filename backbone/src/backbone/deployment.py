@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from backbone.assembly import MODULES, Client, Outside, Plan, environment_of
-from backbone.demo.play import demo_client
+from backbone.demo.play import demo_client, operator_client
 
 _OUTSIDE = Outside(
     national_portal="http://simulators:9100",
@@ -45,7 +45,7 @@ def write_compose(folder: Path) -> bool:
     folder.chmod(0o700)
     databases = {service: secrets.token_hex(16) for service in MODULES}
     broker = {service: secrets.token_hex(16) for service in MODULES}
-    client = demo_client()
+    client, operator = demo_client(), operator_client()
     plan = ContainerPlan(
         folder=Path("/var/lib/backbone"),
         databases={
@@ -54,7 +54,7 @@ def write_compose(folder: Path) -> bool:
         },
         ports=dict.fromkeys(MODULES, 8000),
         outside=_OUTSIDE,
-        clients=(client,),
+        clients=(client, operator),
         usage_seconds=60.0,
     )
     for service in MODULES:
@@ -64,7 +64,7 @@ def write_compose(folder: Path) -> bool:
             f"{prefix}_AMQP_URL": f"amqp://{service}:{broker[service]}@rabbitmq/",
         }
         _write(folder / service, {**environment_of(plan, service), **own})
-    _write(folder / "demo", {"demo.json": _for_demo(plan, client)})
+    _write(folder / "demo", {"demo.json": _for_demo(plan, client, operator)})
     _write(
         folder / "postgres",
         {
@@ -83,13 +83,14 @@ def write_compose(folder: Path) -> bool:
     return True
 
 
-def _for_demo(plan: Plan, client: Client) -> str:
+def _for_demo(plan: Plan, client: Client, operator: Client) -> str:
     return json.dumps(
         {
             "gateway": plan.url("gateway"),
             "portal_sync": plan.url("national-portal-sync"),
             "exporter": plan.url("metrics-exporter"),
             "client": asdict(client),
+            "operator": asdict(operator),
             "outside": {key: str(value) for key, value in asdict(plan.outside).items()},
         },
         indent=2,

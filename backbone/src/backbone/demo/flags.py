@@ -31,10 +31,11 @@ AskFlags = Callable[[Iterable[str]], Awaitable[Flags]]
 """Takes the dossiers in question."""
 
 
-def operators_side(system: ClientSystem, portal_sync: str, exporter: str) -> AskFlags:
+def operators_side(operator: ClientSystem, portal_sync: str, exporter: str) -> AskFlags:
     """Ask the two services that call partners which cannot be asked afterwards.
 
     Args:
+        operator: who may see every agency's.
         portal_sync: base URL of national-portal-sync.
         exporter: base URL of metrics-exporter.
     """
@@ -42,7 +43,7 @@ def operators_side(system: ClientSystem, portal_sync: str, exporter: str) -> Ask
     async def ask(codes: Iterable[str]) -> Flags:
         found = Flags()
         async with http_client(timeout=30.0) as http:
-            headers = await system.authorization(http)
+            headers = await operator.authorization(http)
             for code in codes:
                 dossier = await _get(http, f"{portal_sync}/v1/sync/{code}", headers)
                 found.steps[code] = len(dossier["maybe_doubled_steps"])
