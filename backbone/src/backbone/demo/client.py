@@ -107,14 +107,18 @@ class ClientSystem:
                     tasks.create_task(one(life))
 
     async def outcomes(self) -> dict[str, str]:
-        """The state of every submission of this client, as the gateway tells it."""
+        """The state of every submission of the book's dossiers, as the gateway tells it."""
         states: dict[str, str] = {}
         after: str | None = ""
         async with http_client(timeout=30.0) as http:
             while after is not None:
                 path = f"/v1/submissions?limit={_PAGE}" + (f"&after={after}" if after else "")
                 page = (await self._call(http, "GET", path)).json()
-                states |= {item["submission_id"]: item["state"] for item in page["items"]}
+                states |= {
+                    item["submission_id"]: item["state"]
+                    for item in page["items"]
+                    if item["dossier_code"] in self.book.sent
+                }
                 after = page["next"]
         return states
 
