@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from pydantic import AwareDatetime, BaseModel
 
 from common.auth import Principal, requires
@@ -59,21 +59,30 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/v1/refusals", summary="Yêu cầu bị từ chối · Refused requests", responses=_ANSWERS)
-async def list_refusals(
-    gateway: GatewayOf,
-    principal: Annotated[Principal, requires("audit")],
+def wanted(
     client: ClientId = None,
     status: Status = None,
     type: Type = None,  # noqa: A002 - the name of the parameter
     since: AwareDatetime | None = None,
     until: AwareDatetime | None = None,
     before: UUID | None = None,
+) -> Wanted:
+    """Which refusals are asked for (a dependency of routes)."""
+    return Wanted(None, client, status, type, since, until, before)
+
+
+WantedOf = Annotated[Wanted, Depends(wanted)]
+
+
+@router.get("/v1/refusals", summary="Yêu cầu bị từ chối · Refused requests", responses=_ANSWERS)
+async def list_refusals(
+    gateway: GatewayOf,
+    principal: Annotated[Principal, requires("audit")],
+    wanted: WantedOf,
     limit: Limit = 100,
 ) -> RefusalPage:
     """The newest first: those of the caller's own client and of clients whose agencies all lie in
     its subtrees and whose procedures are all its own; with all of both those of strangers too."""
-    wanted = Wanted(None, client, status, type, since, until, before)
     return await _page(gateway, principal, wanted, limit)
 
 
@@ -81,16 +90,10 @@ async def list_refusals(
 async def operators_refusals(
     gateway: GatewayOf,
     principal: Annotated[Principal, requires("operations")],
-    client: ClientId = None,
-    status: Status = None,
-    type: Type = None,  # noqa: A002 - the name of the parameter
-    since: AwareDatetime | None = None,
-    until: AwareDatetime | None = None,
-    before: UUID | None = None,
+    wanted: WantedOf,
     limit: Limit = 100,
 ) -> RefusalPage:
     """The same for operators, of their agencies."""
-    wanted = Wanted(None, client, status, type, since, until, before)
     return await _page(gateway, principal, wanted, limit)
 
 
