@@ -1,6 +1,7 @@
 """What the gateway knows of the catalogue, and when it is ready."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -15,6 +16,7 @@ from gateway.use_cases import reference
 from tests.support.databases import Databases
 from tests.support.gateway import (
     AGENCY,
+    CLIENTS,
     PROCEDURE,
     catalogue,
     dossier_code,
@@ -34,7 +36,7 @@ async def test_until_the_catalogue_has_come_in_nothing_is_refused_for_good(
     databases: Databases, tmp_path
 ) -> None:
     url = await databases.create("gateway")
-    async with running_gateway(url, tmp_path) as gateway:
+    async with running_gateway(url, tmp_path, clients=json.dumps(CLIENTS)) as gateway:
         assert (await gateway.http.get("/readyz")).status_code == 503
         early = await gateway.submit()
         assert (early.status_code, early.headers["retry-after"]) == (503, "1")

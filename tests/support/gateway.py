@@ -67,8 +67,8 @@ NOWHERE = "http://127.0.0.1:9"
 
 @cache
 def signing_key() -> str:
-    """One key for the whole test run."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    """One key for the whole test run: prepared databases go from one worker to another."""
+    key = ec.derive_private_key(int.from_bytes(b"the key of tests"), ec.SECP256R1())
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
