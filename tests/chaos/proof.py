@@ -19,6 +19,10 @@ _FOUND = (
         "a queue broken inside the broker took all other queues of a process with it",
         "`test_transport_faults.py`",
     ),
+    (
+        "a queue deleted while a process came back from a lost connection was made again unnoticed",
+        "`test_transport_faults.py`, `test_inbox_backfill.py`",
+    ),
 )
 """Faults that storms brought to light, and the tests that keep them mended."""
 

@@ -87,12 +87,12 @@ class Wire:
         bound = self.bound.setdefault(queue.name, asyncio.Event())
 
         @asynccontextmanager
-        async def missing() -> AsyncIterator[None]:
+        async def attaching(exists: bool) -> AsyncIterator[None]:
             yield
             bound.set()
 
         transport = transport or self.process(queue.service)
-        transport.consume(queue, handler, check=check, batch=batch, missing=missing)
+        transport.consume(queue, handler, check=check, batch=batch, attaching=attaching)
         if self.remote and new:
             await asyncio.wait_for(bound.wait(), 10)
         return transport

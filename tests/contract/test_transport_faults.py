@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from common.transport import rabbitmq, rabbitmq_link
 from common.transport.base import Message, Queue, Transport, TransportDown
 from common.transport.rabbitmq import RabbitTransport
+from common.transport.rabbitmq_consumer import QueueConsumer
 from tests.contract.test_transport import (
     AGENCIES,
     KEY,
@@ -97,13 +98,13 @@ async def test_a_deleted_queue_is_made_again_and_said_to_have_been_missing(
     reader, missing = Reader(), []
 
     @asynccontextmanager
-    async def note() -> AsyncIterator[None]:
-        missing.append("begun")
+    async def note(exists: bool) -> AsyncIterator[None]:
+        missing.append("there" if exists else "begun")
         yield
         missing.append("bound")
 
     transport = wire.process("reader")
-    transport.consume(DELETED, reader, check=fine, batch=10, missing=note)
+    transport.consume(DELETED, reader, check=fine, batch=10, attaching=note)
     await until(lambda: missing == ["begun", "bound"])
     sender = wire.process("sender")
     assert all(await sender.publish(messages("before")))
@@ -113,6 +114,35 @@ async def test_a_deleted_queue_is_made_again_and_said_to_have_been_missing(
     await until(lambda: missing == ["begun", "bound"] * 2)
     assert all(await sender.publish(messages("after")))
     await until(lambda: reader.done == ["before", "after"])
+
+
+async def test_a_queue_deleted_right_after_it_was_looked_for_is_not_made_silently(
+    wire: Wire, amqp_url: str, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes share it: one comes back from a lost connection as it is deleted, and must
+    not hide from the other, whose consumer was cancelled, that it was missing."""
+    vhost = quote(urlsplit(amqp_url).path[1:], safe="")
+    await wire.consume(DELETED, Reader())
+    look, attached = QueueConsumer._exists, []
+
+    async def deleted_after_the_look(consumer: QueueConsumer) -> bool:
+        exists = await look(consumer)
+        if not attached:
+            path = f"/api/queues/{vhost}/{DELETED.name}"
+            await asyncio.to_thread(broker.request, "DELETE", path)
+        return exists
+
+    @asynccontextmanager
+    async def note(exists: bool) -> AsyncIterator[None]:
+        attached.append(exists)
+        yield
+
+    monkeypatch.setattr(QueueConsumer, "_exists", deleted_after_the_look)
+    for transport in wire.transports:
+        await transport.close()
+    wire.process("reader").consume(DELETED, Reader(), check=fine, batch=10, attaching=note)
+    await until(lambda: False in attached)
+    assert attached == [True, False]
 
 
 async def test_a_deleted_exchange_is_made_again(wire: Wire, amqp_url: str, broker: Broker) -> None:

@@ -75,9 +75,9 @@ class World:
             for _ in range(count):
                 unit.tell(ordered(), aggregate="a", agency="H01")
 
-    async def attach(self) -> None:
-        """The queue is made because it was missing."""
-        async with self.backfill.missing():
+    async def attach(self, *, exists: bool = False) -> None:
+        """The queue is bound, and made first if it was missing."""
+        async with self.backfill.attaching(exists):
             pass
 
 
@@ -109,8 +109,21 @@ async def test_a_process_that_ends_in_between_reads_it_on_its_next_start(world: 
         await world.backfill.once()
     world.restart()
     world.history.away = False
+    await world.attach(exists=True)
     assert await world.backfill.once() == 3
     assert await effects(world.database) == {"catalog/1/a": [1, 2, 3]}
+
+
+async def test_a_queue_that_was_made_but_not_bound_is_missing_until_it_is(world: World) -> None:
+    """Between making and binding its process ended; the next one must not read the log first."""
+    with pytest.raises(RuntimeError):
+        async with world.backfill.attaching(exists=False):
+            raise RuntimeError("the process ends")
+    world.restart()
+    assert await world.backfill.once() == 0
+    async with world.backfill.attaching(exists=True):
+        await world.tell(2)  # which no binding brings
+    assert await world.backfill.once() == 2
 
 
 async def test_what_is_known_already_changes_nothing(world: World) -> None:

@@ -9,6 +9,7 @@ is known to have taken, with a margin; events it already knows change nothing.
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -51,6 +52,14 @@ _TAKEN = text(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Attachment:
+    """Up to where a consumer has taken events, and since when what it may have missed is open."""
+
+    seen_at: datetime | None
+    missing_since: datetime | None
+
+
 class Backfill:
     """Keeps one consumer from missing what was told while it had no queue."""
 
@@ -59,14 +68,24 @@ class Backfill:
         self._consumer = consumer
         self._database = database
         self._history = history
+        self._attached = False
         self._bound = asyncio.Event()
 
     @asynccontextmanager
-    async def missing(self) -> AsyncIterator[None]:
-        """Around the making of a queue that does not exist (``common.transport.base.Missing``)."""
-        await self._write(_MISSING)
+    async def attaching(self, exists: bool) -> AsyncIterator[None]:
+        """Around the binding of the queue (``common.transport.base.Attaching``).
+
+        A queue that was missing and not made up for yet may be there without being bound: whoever
+        made it ended too early. So it is missing until it is bound, and the log is read after that.
+        """
+        self._attached = False
+        missing = not exists or (await self._attachment()).missing_since is not None
+        if missing:
+            await self._write(_MISSING)
         yield
-        self._bound.set()
+        self._attached = True
+        if missing:
+            self._bound.set()
 
     async def run(self) -> None:
         """Read what was missed, whenever the queue had to be made; without end."""
@@ -86,12 +105,13 @@ class Backfill:
 
     async def once(self) -> int:
         """Read what was missed, if anything may have been; how many events were read."""
-        async with self._database.reading() as connection:
-            row = (await connection.execute(_READ, {"consumer": self.name})).first()
-        if row is None or row.missing_since is None:
+        row = await self._attachment()
+        if row.missing_since is None:
             # Not the time of day: what a deleted queue still held may be older than that.
             if self._consumer.newest is not None:
                 await self._write(_TAKEN, newest=self._consumer.newest)
+            return 0
+        if not self._attached:
             return 0
         read = 0
         for producer, types in self._told_by().items():
@@ -99,6 +119,11 @@ class Backfill:
         await self._write(_CLOSED, since=row.missing_since)
         log.info("queue was missing, log read", queue=self._consumer.queue.name, events=read)
         return read
+
+    async def _attachment(self) -> _Attachment:
+        async with self._database.reading() as connection:
+            row = (await connection.execute(_READ, {"consumer": self.name})).first()
+        return _Attachment(*row) if row else _Attachment(None, None)
 
     async def _read(self, producer: str, types: Sequence[str], seen_at: datetime | None) -> int:
         after = lowest_id_at(seen_at - _MARGIN) if seen_at else _START

@@ -232,7 +232,7 @@ async def _running(core: Core, parts: Parts, shared: Shared) -> AsyncIterator[No
             consumer.take,
             check=check,
             batch=consumer.subscription.batch,
-            missing=backfill.missing,
+            attaching=backfill.attaching,
         )
     if core.consumers and isinstance(core.transport, RabbitTransport):
         core.transport.consume_dead(_dead(core.consumers), check=check, batch=50)

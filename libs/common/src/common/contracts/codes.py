@@ -10,10 +10,11 @@ from typing import Annotated
 
 from pydantic import AfterValidator, StringConstraints
 
-_AGENCY = r"[0-9A-Z]+(?:\.[0-9A-Z]+)*"
+_GROUPS = r"[0-9A-Z]+(?:\.[0-9A-Z]+)*"
+_AGENCY = rf"(?:[A-Z][0-9]{{2}}(?:\.{_GROUPS})?|{_GROUPS}\.[A-Z][0-9]{{2}})"
 AGENCY_PATTERN = rf"^{_AGENCY}$"
 DOSSIER_PATTERN = rf"^{_AGENCY}-(?:[0-9]{{6}}|[0-9]{{8}})-[0-9]{{4,7}}$"
-PROCEDURE_PATTERN = rf"^[0-9]\.[0-9]{{6}}(?:\.{_AGENCY})?$"
+PROCEDURE_PATTERN = rf"^[0-9]\.[0-9]{{6}}(?:\.{_GROUPS})?$"
 
 _LEVEL_ONE = re.compile(r"^[A-Z]\d{2}$")
 _ZERO = re.compile(r"^0+$")

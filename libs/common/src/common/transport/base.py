@@ -56,8 +56,9 @@ Check = Callable[[], Awaitable[None]]
 """Raises while the consumer cannot work, such as while its database is away."""
 
 
-Missing = Callable[[], AbstractAsyncContextManager[None]]
-"""Entered before a missing queue is made, left when it is bound."""
+Attaching = Callable[[bool], AbstractAsyncContextManager[None]]
+"""Entered with whether a queue exists, before it is made (if it does not) and bound; left when it
+is bound."""
 
 
 class TransportDown(Exception):
@@ -96,13 +97,13 @@ class Transport(Protocol):
         *,
         check: Check,
         batch: int,
-        missing: Missing | None = None,
+        attaching: Attaching | None = None,
     ) -> None:
         """From now on hand this queue's messages to the handler, ``batch`` at the most at once.
 
         ``check`` is asked before the queue is taken up again after the handler failed. A
-        queue that does not exist is made within ``missing``: what was published until then has
-        not reached it.
+        queue is made nowhere but within ``attaching``, which was told that there is none: what
+        was published until it is bound has not reached it.
         """
 
     async def ready(self) -> None:

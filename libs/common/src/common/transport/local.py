@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from common.errors import describe
-from common.transport.base import Check, Handler, Message, Missing, Queue, TransportDown
+from common.transport.base import Attaching, Check, Handler, Message, Queue, TransportDown
 
 _RETRY_SECONDS = 0.2
 
@@ -108,11 +108,11 @@ class LocalTransport:
         *,
         check: Check,
         batch: int,
-        missing: Missing | None = None,
+        attaching: Attaching | None = None,
     ) -> None:
         """Register a consumer; a second one of the same queue takes the place of the first.
 
-        ``missing`` is never entered: queues exist from before the transport is opened.
+        ``attaching`` is never entered: queues exist from before the transport is opened.
         """
         self._consumers[queue.name] = _Consumer(queue, handler, check, batch)
 

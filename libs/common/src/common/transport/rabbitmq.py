@@ -26,10 +26,11 @@ from pamqp.header import ContentHeader
 from pydantic import SecretStr
 
 from common.envelope import CONTENT_TYPE
-from common.transport.base import Check, Handler, Message, Missing, Queue, TransportDown
+from common.transport.base import Attaching, Check, Handler, Message, Queue, TransportDown
 from common.transport.rabbitmq_consumer import QueueConsumer
 from common.transport.rabbitmq_link import (
     CONNECT_SECONDS,
+    DEAD,
     EVENTS,
     Link,
     broker_trouble,
@@ -122,18 +123,18 @@ class RabbitTransport:
         *,
         check: Check,
         batch: int,
-        missing: Missing | None = None,
+        attaching: Attaching | None = None,
     ) -> None:
         """Start a consumer of this queue."""
         link = Link(self._urls, f"{self._service} consuming {queue.purpose}")
         self._consuming.append(link)
-        consumer = QueueConsumer(link, queue, handler, check, batch, missing)
+        consumer = QueueConsumer(link, queue, handler, check, batch, attaching)
         self._consumers.append(consumer)
         consumer.start()
 
     def consume_dead(self, handler: Handler, *, check: Check, batch: int) -> None:
         """Take what the broker gave up on."""
-        self.consume(Queue(self._service, "dead", ()), handler, check=check, batch=batch)
+        self.consume(Queue(self._service, DEAD, ()), handler, check=check, batch=batch)
 
     async def stop_consuming(self, service: str | None = None) -> None:
         """Finish the running batches; what is buffered stays with the broker."""

@@ -13,11 +13,14 @@ from aiormq.abc import DeliveredMessage
 
 from common.cancellation import cancelled
 from common.errors import describe
-from common.transport.base import Check, Handler, Missing, Queue, TransportDown
+from common.transport.base import Attaching, Check, Handler, Queue, TransportDown
 from common.transport.rabbitmq_link import (
     CONNECT_SECONDS,
+    DEAD,
     Link,
+    bind_queue,
     broker_trouble,
+    declare_dead,
     declare_events,
     declare_queue,
     quietly,
@@ -40,15 +43,17 @@ class QueueConsumer:
         handler: Handler,
         check: Check,
         batch: int,
-        missing: Missing | None,
+        attaching: Attaching | None,
     ) -> None:
         self._link = link
         self._queue = queue
         self._handler = handler
         self._check = check
         self._batch = batch
-        self._missing = missing
+        self._attaching = attaching
         self._task: asyncio.Task[None] | None = None
+        self._deleted = False
+        """The queue was deleted, and may have been made again by another process."""
         self._news = asyncio.Event()
         """Something arrived, the channel closed, or it is time to stop."""
         self._stopping = asyncio.Event()
@@ -115,16 +120,29 @@ class QueueConsumer:
                     channel = await connection.channel(publisher_confirms=False)
                     await channel.set_qos(prefetch_count=2 * self._batch)
                     await declare_events(channel)
-                    if self._missing and not await self._exists():
-                        async with self._missing():
-                            await declare_queue(channel, self._queue)
-                    else:
-                        await declare_queue(channel, self._queue)
+                    await declare_dead(channel, self._queue.service)
+                    if self._queue.purpose != DEAD:
+                        await self._attach(channel)
         except TransportDown as error:
             if isinstance(error.__cause__, TimeoutError):
                 await self._link.drop(connection)
             raise
         return channel
+
+    async def _attach(self, channel: AbstractChannel) -> None:
+        """Have the queue bound.
+
+        One that was there when it was looked for is not declared: had it been deleted meanwhile,
+        it would come into being again without anybody knowing that it was missing. Binding fails
+        then, and it is looked for once more.
+        """
+        if self._attaching is None:
+            await declare_queue(channel, self._queue)
+            return
+        exists = not self._deleted and await self._exists()
+        async with self._attaching(exists):
+            await (bind_queue if exists else declare_queue)(channel, self._queue)
+        self._deleted = False
 
     async def _consume(self, channel: AbstractChannel) -> None:
         """Consume until told to stop.
@@ -156,8 +174,11 @@ class QueueConsumer:
             TransportDown: the channel was closed, or the queue deleted.
         """
         while not self._stopping.is_set():
-            if channel.is_closed or consumer_tag not in channel.consumers:
-                raise TransportDown("the channel was closed or the queue deleted")
+            if channel.is_closed:
+                raise TransportDown("the channel was closed")
+            if consumer_tag not in channel.consumers:
+                self._deleted = True
+                raise TransportDown("the queue was deleted")
             if arrived:
                 if len(arrived) < self._batch:
                     await asyncio.sleep(_GATHER_SECONDS)

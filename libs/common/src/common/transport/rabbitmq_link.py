@@ -14,6 +14,8 @@ from common.cancellation import cancelled
 from common.transport.base import Queue, TransportDown
 
 EVENTS = "events"
+DEAD = "dead"
+"""The exchange of dead letters, and what the queues behind it are for."""
 CONNECT_SECONDS = 5.0
 DELIVERY_LIMIT = 50
 _NO_LIMIT = 1_000_000  # RabbitMQ 4 would set 20 by itself, and then drop a dead letter
@@ -111,26 +113,41 @@ async def declare_events(channel: AbstractChannel) -> AbstractExchange:
     )
 
 
-async def declare_queue(channel: AbstractChannel, queue: Queue) -> None:
-    """A consumer's queue with its bindings, and where its dead letters go."""
-    dead = await channel.declare_exchange("dead", aio_pika.ExchangeType.DIRECT, durable=True)
-    dead_name = f"{queue.service}.dead"
-    dead_queue = await channel.declare_queue(
-        dead_name,
+async def declare_dead(channel: AbstractChannel, service: str) -> None:
+    """Where the dead letters of a service's queues go."""
+    exchange = await channel.declare_exchange(DEAD, aio_pika.ExchangeType.DIRECT, durable=True)
+    queue = await channel.declare_queue(
+        _dead_queue(service),
         durable=True,
         arguments={"x-queue-type": "quorum", "x-delivery-limit": _NO_LIMIT},
     )
-    await dead_queue.bind(dead, dead_name)
-    if queue.name == dead_name:
-        return
+    await queue.bind(exchange, queue.name)
+
+
+async def declare_queue(channel: AbstractChannel, queue: Queue) -> None:
+    """A consumer's queue with its bindings."""
     arguments: dict[str, Any] = {
         "x-queue-type": "quorum",
         "x-delivery-limit": DELIVERY_LIMIT,
-        "x-dead-letter-exchange": dead.name,
-        "x-dead-letter-routing-key": dead_name,
+        "x-dead-letter-exchange": DEAD,
+        "x-dead-letter-routing-key": _dead_queue(queue.service),
         "x-dead-letter-strategy": "at-least-once",
         "x-overflow": "reject-publish",
     }
-    declared = await channel.declare_queue(queue.name, durable=True, arguments=arguments)
+    await channel.declare_queue(queue.name, durable=True, arguments=arguments)
+    await bind_queue(channel, queue)
+
+
+async def bind_queue(channel: AbstractChannel, queue: Queue) -> None:
+    """The bindings of a queue that is there.
+
+    Raises:
+        ChannelNotFoundEntity: it is not.
+    """
+    there = await channel.get_queue(queue.name)
     for pattern in queue.patterns:
-        await declared.bind(EVENTS, pattern)
+        await there.bind(EVENTS, pattern)
+
+
+def _dead_queue(service: str) -> str:
+    return f"{service}.{DEAD}"
