@@ -123,7 +123,8 @@ async def test_a_queue_deleted_right_after_it_was_looked_for_is_not_made_silentl
     not hide from the other, whose consumer was cancelled, that it was missing."""
     vhost = quote(urlsplit(amqp_url).path[1:], safe="")
     await wire.consume(DELETED, Reader())
-    look, attached = QueueConsumer._exists, []
+    look = QueueConsumer._exists
+    attached: list[bool] = []
 
     async def deleted_after_the_look(consumer: QueueConsumer) -> bool:
         exists = await look(consumer)

@@ -219,4 +219,4 @@ def _for(path: str, limits: Mapping[str, T], default: T) -> T:
 
 def _route(scope: Scope) -> str:
     """The route's template: bounded in number, and without codes or identifiers."""
-    return getattr(scope.get("route"), "path", None) or "unmatched"
+    return getattr(scope.get("route"), "path_format", None) or "unmatched"

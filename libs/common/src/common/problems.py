@@ -1,6 +1,7 @@
 """Every error that leaves a service is a problem document (RFC 9457), in both languages."""
 
 from contextvars import ContextVar
+from http import HTTPMethod, HTTPStatus
 from typing import Any
 
 import orjson
@@ -8,6 +9,7 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from common.database import database_is_away, sqlstate
 from common.errors import (
@@ -147,12 +149,15 @@ def install(app: FastAPI) -> None:
         )
 
     @app.exception_handler(HTTPException)
-    async def plain(_: Request, error: HTTPException) -> Response:
+    async def plain(request: Request, error: HTTPException) -> Response:
         if isinstance(error, BodyRefused):
             return answer(error.problem)
         if error.status_code == NotFound.status:
             return answer(NotFound("Không có địa chỉ này", "There is no such address"))
-        return answer(_plain(error))
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = ", ".join(_allowed(request))
+        return answer(_plain(error, headers))
 
 
 def unexpected(error: Exception) -> Response:
@@ -178,7 +183,19 @@ def unexpected(error: Exception) -> Response:
     return answer(problem)
 
 
-def _plain(error: HTTPException) -> Problem:
+def _allowed(request: Request) -> list[str]:
+    """The methods that this address has, in whichever routes (RFC 9110 section 10.2.1)."""
+    return [
+        method.value
+        for method in HTTPMethod
+        if any(
+            route.matches({**request.scope, "method": method.value})[0] is Match.FULL
+            for route in request.app.routes
+        )
+    ]
+
+
+def _plain(error: HTTPException, headers: dict[str, str]) -> Problem:
     """A problem for an error of the framework, such as 405."""
     kind = type(
         "Plain",
@@ -190,5 +207,5 @@ def _plain(error: HTTPException) -> Problem:
             "title_en": str(error.detail),
         },
     )
-    made: Problem = kind(headers=dict(error.headers or {}))
+    made: Problem = kind(headers=headers)
     return made

@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from common.contracts.codes import AGENCY_PATTERN
+from gateway.api.fields import Day
 from gateway.api.parts import GatewayOf
 from gateway.api.passing import ANSWERS, PAGE, given, passed_headers, path_part
-from gateway.api.representations import STRICT_PARAMETERS, Fields, fields_of, shown
+from gateway.api.representations import FIELDS, STRICT_PARAMETERS, Members, fields_of, shown
 from gateway.domain import shapes
 from gateway.domain.shapes import Shape
 
@@ -20,7 +21,7 @@ Limit = Annotated[int | None, Query(ge=1, le=200)]
 Words = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00-\x1F\x7F]*$")]
 IfNoneMatch = Annotated[str | None, Header(max_length=1000)]
 IfModifiedSince = Annotated[str | None, Header(max_length=100)]
-Day = Annotated[date | None, Query(description="As of this day (Vietnam); today unless given")]
+OnDay = Annotated[Day | None, Query(description="As of this day (Vietnam); today unless given")]
 
 # Either form of an agency code.
 AgencyPath = Annotated[str, Path(max_length=35, pattern=AGENCY_PATTERN)]
@@ -31,6 +32,9 @@ ListedCode = Annotated[str, Path(max_length=60, pattern=_LISTED)]
 ListId = Annotated[str, Path(max_length=60, pattern=r"^[A-Za-z0-9_-]+$")]
 Level = Literal["ministry", "province", "district", "commune", "other"]
 Grouping = Literal["audience", "topic", "level", "agency", "field", "service-level"]
+ProcedureFields = Annotated[Annotated[str, Members(shapes.PROCEDURE)] | None, FIELDS]
+ProcedureLineFields = Annotated[Annotated[str, Members(shapes.PROCEDURE_LINE)] | None, FIELDS]
+AgencyFields = Annotated[Annotated[str, Members(shapes.AGENCY)] | None, FIELDS]
 
 
 @router.get(
@@ -42,8 +46,8 @@ async def read_procedure(
     request: Request,
     gateway: GatewayOf,
     code: ListedCode,
-    on: Day = None,
-    fields: Fields = None,
+    on: OnDay = None,
+    fields: ProcedureFields = None,
     if_none_match: IfNoneMatch = None,
     if_modified_since: IfModifiedSince = None,
 ) -> Response:
@@ -83,7 +87,7 @@ async def list_procedures(
     active: bool | None = None,
     after: After = None,
     limit: Limit = None,
-    fields: Fields = None,
+    fields: ProcedureLineFields = None,
     if_none_match: IfNoneMatch = None,
     if_modified_since: IfModifiedSince = None,
 ) -> Response:
@@ -144,8 +148,8 @@ async def read_agency(
     request: Request,
     gateway: GatewayOf,
     code: AgencyPath,
-    on: Day = None,
-    fields: Fields = None,
+    on: OnDay = None,
+    fields: AgencyFields = None,
     if_none_match: IfNoneMatch = None,
     if_modified_since: IfModifiedSince = None,
 ) -> Response:
@@ -178,7 +182,7 @@ async def list_agencies(
     parent: AgencyQuery = None,
     after: After = None,
     limit: Limit = None,
-    fields: Fields = None,
+    fields: AgencyFields = None,
     if_none_match: IfNoneMatch = None,
     if_modified_since: IfModifiedSince = None,
 ) -> Response:
@@ -193,7 +197,7 @@ async def read_code_list(
     request: Request,
     gateway: GatewayOf,
     list_id: ListId,
-    on: Day = None,
+    on: OnDay = None,
     if_none_match: IfNoneMatch = None,
     if_modified_since: IfModifiedSince = None,
 ) -> Response:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from common.auth import Principal, requires
 from common.contracts.codes import AgencyCode
 from gateway.api.document import problems
+from gateway.api.fields import Day
 from gateway.api.parts import GatewayOf
 from gateway.api.passing import ANSWERS, PAGE, given, passed_headers, passed_on, path_part
 from gateway.api.reading import passed_body
@@ -22,12 +23,12 @@ ChannelId = Annotated[str, Path(alias="channel", pattern=r"^[a-z0-9](?:[a-z0-9-]
 Part = Annotated[str, Path(max_length=60, pattern=r"^[a-z][a-z0-9.-]*$")]
 After = Annotated[str | None, Query(max_length=60, pattern=r"^[0-9A-Z.]*$")]
 Limit = Annotated[int | None, Query(ge=1, le=200)]
-On = Annotated[date | None, Query(description="The day whose rules are applied")]
+On = Annotated[Day | None, Query(description="The day whose rules are applied")]
 
 _READ: dict[int | str, dict[str, Any]] = {
     status: answer for status, answer in ANSWERS.items() if status != 304
 }
-_PUT: dict[int | str, dict[str, Any]] = {**_READ, 201: ANSWERS[200], **problems(409, 413)}
+_PUT: dict[int | str, dict[str, Any]] = {**_READ, 201: ANSWERS[200], **problems(400, 409, 413, 415)}
 _DELETE: dict[int | str, dict[str, Any]] = {
     **{status: answer for status, answer in _READ.items() if status != 200},
     204: {"description": "Removed"},

@@ -1,7 +1,7 @@
 """Kinds of values in clients' bodies, each with its limits."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated
 
 from pydantic import BeforeValidator, ConfigDict, StringConstraints, WithJsonSchema
@@ -13,6 +13,7 @@ _RFC3339 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
     r"([Zz]|[+-][0-9]{2}:[0-9]{2})?"
 )
+_RFC3339_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _YEARS = range(1900, 2201)
 _NO_CONTROLS = r"[^\x00-\x08\x0B\x0C\x0E-\x1F\x7F]"
 _WITH_CONTENT = rf"^{_NO_CONTROLS}*[^\s\x00-\x1F\x7F]{_NO_CONTROLS}*$"
@@ -35,6 +36,17 @@ def _moment(value: object) -> datetime:
     return moment.astimezone(UTC)
 
 
+def _day(value: object) -> date:
+    """An RFC 3339 full-date; a bare number, which could be read as a Unix time, is none."""
+    if not (isinstance(value, str) and _RFC3339_DAY.fullmatch(value)):
+        raise PydanticCustomError("date_parsing", "Input should be an RFC 3339 full-date")
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise PydanticCustomError("date_parsing", "Input should be a day that exists") from None
+
+
+Day = Annotated[date, BeforeValidator(_day)]
 Moment = Annotated[
     datetime,
     BeforeValidator(_moment),

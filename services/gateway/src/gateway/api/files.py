@@ -18,7 +18,7 @@ from gateway.api.disclosures import note_download, noted_upload
 from gateway.api.document import problems
 from gateway.api.parts import Gateway, GatewayOf, gateway_of
 from gateway.errors import UnsupportedMedia
-from gateway.use_cases.downloads import Download, Downloads
+from gateway.use_cases.downloads import OTHER_MEDIA, Download, Downloads
 from gateway.use_cases.file_kinds import BY_MEDIA, KINDS
 
 router = APIRouter(tags=["Tệp · Files"])
@@ -89,7 +89,7 @@ Wanted = Annotated[Download, Depends(wanted)]
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The file, as an attachment",
-        "content": {"application/octet-stream": _BINARY},
+        "content": dict.fromkeys((*(kind.media for kind in KINDS), OTHER_MEDIA), _BINARY),
     },
     **problems(401, 403, 404, 410, 422, 503),
 }

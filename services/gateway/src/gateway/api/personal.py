@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import AwareDatetime
 
 from common.auth import Principal, principal_of, requires
 from common.contracts.codes import DossierCode
 from gateway.api.document import problems
+from gateway.api.fields import Moment
 from gateway.api.parts import GatewayOf
 from gateway.api.passing import ANSWERS, PAGE, given, passed_headers, passed_on
 from gateway.api.proxied import After, Limit, Purpose
@@ -86,8 +86,8 @@ async def list_personal_reads(
     _: Annotated[Principal, requires("audit")],
     dossier: DossierCode | None = None,
     client: Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00-\x1F\x7F]+$")] = None,
-    since: AwareDatetime | None = None,
-    until: AwareDatetime | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
     after: Annotated[int | None, Query(ge=0, le=2**63 - 1)] = None,
     limit: Annotated[int | None, Query(ge=1, le=1000)] = None,
 ) -> Response:

@@ -7,16 +7,17 @@ from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Header, Path, Query, Request, Response
-from pydantic import AwareDatetime
 
 from common.auth import Principal, requires
 from common.contracts.codes import AGENCY_PATTERN, DossierCode, ProcedureCode
 from common.contracts.commands import Channel
 from common.contracts.dossier import Status
 from gateway.api.disclosures import noted_reading
+from gateway.api.fields import Moment
 from gateway.api.parts import GatewayOf
 from gateway.api.passing import ANSWERS, PAGE, given, passed_headers, passed_on, path_part
-from gateway.api.representations import STRICT_PARAMETERS, Fields, fields_of, shown
+from gateway.api.paths import ONE_DOSSIER
+from gateway.api.representations import FIELDS, STRICT_PARAMETERS, Members, fields_of, shown
 from gateway.clients import Answer
 from gateway.domain import shapes
 from gateway.domain.submissions import Submission
@@ -37,10 +38,13 @@ Purpose = Annotated[
 ]
 # Either form of an agency code.
 AgencyQuery = Annotated[str | None, Query(max_length=35, pattern=AGENCY_PATTERN)]
+DossierFields = Annotated[Annotated[str, Members(shapes.DOSSIER)] | None, FIELDS]
+StepFields = Annotated[Annotated[str, Members(shapes.STEP)] | None, FIELDS]
+DossierLineFields = Annotated[Annotated[str, Members(shapes.DOSSIER_LINE)] | None, FIELDS]
 
 
 @router.get(
-    "/v1/dossiers/{code}",
+    ONE_DOSSIER,
     tags=["Hồ sơ · Dossiers"],
     summary="Xem hồ sơ · One dossier",
     responses=ANSWERS,
@@ -50,7 +54,7 @@ async def read_dossier(
     gateway: GatewayOf,
     principal: Reader,
     code: DossierCode,
-    fields: Fields = None,
+    fields: DossierFields = None,
     if_none_match: IfNoneMatch = None,
     x_purpose: Purpose = None,
 ) -> Response:
@@ -88,7 +92,7 @@ async def read_steps(
     code: DossierCode,
     after: Annotated[int | None, Query(ge=0, le=2**31 - 1)] = None,
     limit: Limit = None,
-    fields: Fields = None,
+    fields: StepFields = None,
 ) -> Response:
     """The dossier's history; `pending` as of the dossier itself."""
     wanted = fields_of(fields, shapes.STEP)
@@ -134,14 +138,14 @@ async def list_dossiers(
     procedure: ProcedureCode | None = None,
     channel: Channel | None = None,
     historic: bool | None = None,
-    submitted_from: AwareDatetime | None = None,
-    submitted_to: AwareDatetime | None = None,
-    due_from: AwareDatetime | None = None,
-    due_to: AwareDatetime | None = None,
+    submitted_from: Moment | None = None,
+    submitted_to: Moment | None = None,
+    due_from: Moment | None = None,
+    due_to: Moment | None = None,
     overdue: bool | None = None,
     after: After = None,
     limit: Limit = None,
-    fields: Fields = None,
+    fields: DossierLineFields = None,
 ) -> Response:
     """Dossiers of the client's agencies, by agency and code.
 

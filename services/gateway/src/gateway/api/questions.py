@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from common.auth import Principal, requires
+from gateway.api.document import problems
 from gateway.api.parts import Gateway, GatewayOf
 from gateway.api.passing import ANSWERS, PAGE, given, passed_headers, passed_on, path_part
 from gateway.api.reading import passed_body
@@ -50,7 +51,11 @@ async def list_questions(
     "/{question_id:path}/answer",
     summary="Trả lời câu hỏi · Answer a question",
     status_code=202,
-    responses={202: ANSWERS[200], **{k: v for k, v in ANSWERS.items() if k not in (200, 304)}},
+    responses={
+        202: ANSWERS[200],
+        **{k: v for k, v in ANSWERS.items() if k not in (200, 304)},
+        **problems(400, 409, 413, 415),
+    },
     openapi_extra={
         "requestBody": {"required": True, "content": {"application/json": {"schema": _ANSWER}}}
     },

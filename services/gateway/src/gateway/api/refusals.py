@@ -6,10 +6,11 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime, BaseModel
+from pydantic import BaseModel
 
 from common.auth import Principal, requires
 from gateway.api.document import problems
+from gateway.api.fields import Moment
 from gateway.api.parts import Gateway, GatewayOf
 from gateway.api.representations import STRICT_PARAMETERS
 from gateway.domain.clients import ALL, CLIENT_ID_PATTERN
@@ -63,8 +64,8 @@ def wanted(
     client: ClientId = None,
     status: Status = None,
     type: Type = None,  # noqa: A002 - the name of the parameter
-    since: AwareDatetime | None = None,
-    until: AwareDatetime | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
     before: UUID | None = None,
 ) -> Wanted:
     """Which refusals are asked for (a dependency of routes)."""

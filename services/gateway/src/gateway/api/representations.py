@@ -6,31 +6,44 @@ Each step keeps what a client goes on with: the entity tag names the version bef
 
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import urlencode
 
 import orjson
 from fastapi import Depends, Query, Request, Response
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.params import ParamTypes
+from pydantic import GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 from starlette.datastructures import MutableHeaders
 
 from common.errors import Invalid
 from gateway.api.languages import english_first, language_of, varies
 from gateway.clients import Answer
-from gateway.domain.shapes import Shape, UnknownField, chosen, only
+from gateway.domain.shapes import Shape, UnknownField, chosen, only, pattern
 
 _NAME = r"[a-z0-9_]{1,60}(\.[a-z0-9_]{1,60}){0,5}"
 
-Fields = Annotated[
-    str | None,
-    Query(
-        max_length=2000,
-        pattern=rf"^{_NAME}(,{_NAME})*$",
-        description="Only these members, separated by commas; those inside of one by dotted names, "
-        "as `code,procedure.name`. Of a list, of each of its items.",
-    ),
-]
+FIELDS = Query(
+    max_length=2000,
+    pattern=rf"^{_NAME}(,{_NAME})*$",
+    description="Only these members, separated by commas; those inside of one by dotted names, "
+    "as `code,procedure.name`. Of a list, of each of its items.",
+)
+
+
+class Members:
+    """Has the document say which names ``fields`` may hold; ``fields_of`` refuses others, better
+    told than by a pattern."""
+
+    def __init__(self, known: Shape) -> None:
+        self._pattern = pattern(known)
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {**handler(schema), "pattern": self._pattern}
 
 
 def fields_of(fields: str | None, known: Shape) -> Shape | None:

@@ -16,7 +16,7 @@ from common.problems import MEDIA_TYPE
 from gateway.api.document import problems
 from gateway.api.parts import GatewayOf
 from gateway.api.passing import PAGE
-from gateway.api.representations import STRICT_PARAMETERS, Fields, fields_of, shown
+from gateway.api.representations import FIELDS, STRICT_PARAMETERS, Members, fields_of, shown
 from gateway.clients import Answer
 from gateway.domain import shapes
 from gateway.domain.shapes import Shape
@@ -113,6 +113,9 @@ def refusal(submission: Submission, headers: dict[str, str] | None = None) -> Re
     return Response(orjson.dumps(body), status, headers=told, media_type=MEDIA_TYPE)
 
 
+SubmissionFields = Annotated[Annotated[str, Members(shapes.SUBMISSION)] | None, FIELDS]
+
+
 @router.get(
     "/v1/submissions/{submission_id}",
     summary="Xem một yêu cầu · One submission",
@@ -123,7 +126,7 @@ async def read_submission(
     submission_id: UUID,
     gateway: GatewayOf,
     principal: Annotated[Principal, requires("dossiers:read")],
-    fields: Fields = None,
+    fields: SubmissionFields = None,
 ) -> Response:
     """Only the client that sent it sees it. What names it and its state is there in any case."""
     wanted = fields_of(fields, shapes.SUBMISSION)
@@ -150,7 +153,7 @@ async def list_submissions(
     after: UUID = _START,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     dossier: DossierCode | None = None,
-    fields: Fields = None,
+    fields: SubmissionFields = None,
 ) -> Response:
     """The client's own, in the order they were taken in."""
     wanted = fields_of(fields, shapes.SUBMISSION)

@@ -67,6 +67,19 @@ def chosen(known: Shape, paths: Iterable[str]) -> Shape:
     return part
 
 
+def pattern(known: Shape) -> str:
+    """What ``fields`` may be for a shape, as a regular expression."""
+    names = _names(known)
+    return f"^({names})(,({names}))*$"
+
+
+def _names(known: Shape) -> str:
+    return "|".join(
+        name + (rf"(\.({_names(inside)}))?" if inside else "")
+        for name, inside in sorted(known.items())
+    )
+
+
 def only(part: Shape, value: Any) -> Any:
     """What a part of a shape leaves of a JSON value; of a list, of each element."""
     if not part:

@@ -14,7 +14,7 @@ from gateway.store import files as store
 from gateway.use_cases.file_kinds import BY_MEDIA, PDF
 
 _AT_ONCE = 64
-_UNKNOWN = "application/octet-stream"
+OTHER_MEDIA = "application/octet-stream"
 
 log = structlog.get_logger()
 
@@ -76,7 +76,7 @@ class Downloads:
             media_type = await store.media_type(connection, digest)
         if media_type is None and name.lower().endswith(f".{PDF.extension}"):
             media_type = PDF.media  # signed here, so nobody uploaded it
-        return await self._download(digest, media_type or _UNKNOWN, name, to=None)
+        return await self._download(digest, media_type or OTHER_MEDIA, name, to=None)
 
     async def by_client(self, digest: str, client_id: str) -> Download:
         """A file that the client has brought itself.

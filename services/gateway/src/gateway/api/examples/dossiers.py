@@ -230,11 +230,12 @@ TOLD = {
     "read_submission": Told(
         "Chỉ hệ thống đã gửi yêu cầu mới xem được.",
         answers={200: {"pending": PENDING, "applied": APPLIED, "refused": REFUSED}},
+        parameters={"fields": "state,problem"},
     ),
     "list_submissions": Told(
         "Các yêu cầu của chính hệ thống này, theo thứ tự tiếp nhận.",
         answers={200: {"page": {"items": [APPLIED, REFUSED], "next": SUBMISSION}}},
-        parameters={"after": SUBMISSION, "state": "refused"},
+        parameters={"after": SUBMISSION, "state": "refused", "fields": "state,problem"},
     ),
     "read_dossier": Told(
         "Hồ sơ như dịch vụ hồ sơ đang giữ, hoặc `pending` khi yêu cầu nộp chưa có kết quả. Xem dữ "
@@ -258,7 +259,7 @@ TOLD = {
         "Lịch sử xử lý của hồ sơ.",
         answers={200: {"page": {"items": [_STEP], "next": None}}},
         refusals=("unknown-dossier",),
-        parameters={"after": 1},
+        parameters={"after": 1, "fields": "number,kind,at"},
     ),
     "read_deadline": Told(
         "Hồ sơ đến hạn khi nào và còn bao nhiêu ngày làm việc.",
