@@ -23,6 +23,10 @@ _FOUND = (
         "a queue deleted while a process came back from a lost connection was made again unnoticed",
         "`test_transport_faults.py`, `test_inbox_backfill.py`",
     ),
+    (
+        "of two dossiers in a call that was refused for one of them the other one was held, too",
+        "`test_delivery.py`",
+    ),
 )
 """Faults that storms brought to light, and the tests that keep them mended."""
 

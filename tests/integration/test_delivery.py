@@ -377,6 +377,23 @@ async def test_a_call_refused_as_a_whole_is_halved_until_the_item_at_fault_stand
     assert len(desk.books.calls) <= 7
 
 
+async def test_the_only_other_item_of_a_call_that_was_refused_for_one_of_two_goes_alone(
+    desk: Desk,
+) -> None:
+    async def send(items: Sequence[Claimed]) -> Sequence[Outcome]:
+        if all(one.key != "s1" for one in items):
+            return [DONE] * len(items)
+        return [
+            Outcome(Result.REFUSED, "s1") if one.key == "s1" else Outcome(Result.WHOLE)
+            for one in items
+        ]
+
+    desk.books.send = send  # type: ignore[method-assign]
+    await desk.queue(item("s0"), item("s1"))
+    await desk.worker.once()
+    assert await desk.waiting() == [("s1", 1, "held", 1)]
+
+
 async def test_a_held_item_holds_up_its_subject_alone_and_a_newer_version_frees_it(
     desk: Desk,
 ) -> None:

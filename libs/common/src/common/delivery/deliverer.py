@@ -264,13 +264,13 @@ class Deliverer:
             return
         outcomes = [*zip(items, await self._outcomes(items, line, ask), strict=True)]
         whole = [item for item, outcome in outcomes if outcome.result is Result.WHOLE]
-        if len(whole) > 1:
+        if len(items) > 1:  # also where one is left: it was refused for another's sake
             outcomes = [pair for pair in outcomes if pair[1].result is not Result.WHOLE]
         stopped.update(
             item.subject for item, outcome in outcomes if outcome.result is not Result.DONE
         )
         await self._settle(outcomes, ask)
-        if len(whole) > 1:
+        if len(items) > 1:
             half = len(whole) // 2
             await self._part(whole[:half], line, ask, stopped)
             await self._part(whole[half:], line, ask, stopped)
