@@ -18,7 +18,6 @@ from collections import Counter
 from pathlib import Path
 from statistics import median
 
-import httpx
 import uvloop
 
 from backbone.leash import Leashed
@@ -35,19 +34,6 @@ def bearer() -> dict[str, str]:
     """Header of the client whose dossiers these are."""
     token = sign(client_id="one-stop", scope=" ".join(SCOPES), agencies=["H56"])
     return {"authorization": f"Bearer {token}"}
-
-
-async def listening(port: int) -> None:
-    """Wait until a program answers."""
-    async with httpx.AsyncClient() as http:
-        for _ in range(600):
-            try:
-                await http.get(f"http://127.0.0.1:{port}/healthz")
-            except httpx.HTTPError:
-                await asyncio.sleep(0.1)
-            else:
-                return
-    raise TimeoutError
 
 
 class Bench:
@@ -81,7 +67,7 @@ class Bench:
         program = Leashed([*command, "--port", str(port)], log=self.folder / f"{name}.log")
         self.programs[name] = program
         self.pids[name] = program.pid
-        await listening(port)
+        await clients.listening(port)
 
     async def round(
         self,

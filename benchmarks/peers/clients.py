@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import httptools
+import httpx
 import orjson
 import psutil
 
-from tests.support.gateway import submission
+from tests.support.gateway import PROCEDURE, submission
 
 ACCEPTED = 202
 _numbers = itertools.count(1)
@@ -24,12 +25,42 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def requests(path: str, count: int, headers: Mapping[str, str]) -> list[bytes]:
-    """Requests as they go over the wire: dossiers of some 2 KiB, each with a code of its own."""
-    return list(itertools.islice(_requests(path, headers), count))
+async def listening(port: int) -> None:
+    """Wait until a program answers.
+
+    Raises:
+        TimeoutError: it does not within a minute.
+    """
+    async with httpx.AsyncClient(trust_env=False) as http:
+        for _ in range(600):
+            try:
+                await http.get(f"http://127.0.0.1:{port}/healthz")
+            except httpx.TransportError:
+                await asyncio.sleep(0.1)
+            else:
+                return
+    raise TimeoutError
 
 
-def _requests(path: str, headers: Mapping[str, str]) -> Iterator[bytes]:
+def requests(
+    path: str,
+    count: int,
+    headers: Mapping[str, str],
+    *,
+    agencies: Sequence[str] = ("H56.14",),
+    procedure: str = PROCEDURE,
+) -> list[bytes]:
+    """Requests as they go over the wire: dossiers of some 2 KiB, each with a code of its own.
+
+    Args:
+        agencies: whose they are, in turn.
+    """
+    return list(itertools.islice(_requests(path, headers, agencies, procedure), count))
+
+
+def _requests(
+    path: str, headers: Mapping[str, str], agencies: Sequence[str], procedure: str
+) -> Iterator[bytes]:
     papers = [
         {
             "id": f"TL{n:02d}",
@@ -41,8 +72,9 @@ def _requests(path: str, headers: Mapping[str, str]) -> Iterator[bytes]:
     ]
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
     for number in _numbers:
-        code = f"H56.14-2611{number // 10_000_000 % 28 + 1:02d}-{number % 10_000_000:07d}"
-        body = orjson.dumps(submission(code, documents=papers))
+        agency = agencies[number % len(agencies)]
+        code = f"{agency}-2611{number // 10_000_000 % 28 + 1:02d}-{number % 10_000_000:07d}"
+        body = orjson.dumps(submission(code, documents=papers, procedure=procedure))
         yield (
             b"POST %s HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n"
             b"content-length: %d\r\n%s\r\n%s" % (path.encode(), len(body), lines, body)

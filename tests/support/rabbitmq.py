@@ -118,6 +118,12 @@ class RabbitNode:
         return self.broker.vhost_url("/")
 
     @property
+    def pid(self) -> int:
+        """Of the running node's process."""
+        assert self._server is not None
+        return self._server.pid
+
+    @property
     def running(self) -> bool:
         """Whether its process is alive."""
         return self._server is not None and self._server.running

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from backbone.assembly import MODULES, Outside, Plan, environment_of
+from backbone.assembly import MODULES, Client, Outside, Plan, environment_of
 from backbone.demo import play
 from backbone.leash import Leashed
 from backbone.postgres import EmbeddedPostgres
@@ -101,6 +101,7 @@ async def running_stack(
     through: Through = _straight,
     twice: Sequence[str] = (),
     around: Callable[[str], Mapping[str, str]] = lambda _: {},
+    client: Client | None = None,
 ) -> AsyncIterator[Stack]:
     """Everything up and ready; everything gone at the end.
 
@@ -109,6 +110,7 @@ async def running_stack(
             outside systems.
         twice: services that run as two processes.
         around: further environment of a process.
+        client: in place of the demonstration's.
     """
     async with AsyncExitStack() as stack:
         rabbit = RabbitNode(folder / "rabbit")
@@ -126,7 +128,7 @@ async def running_stack(
                 signing_gateway=await through("signing-gateway", outside.signing_gateway),
                 emc=await through("emc", outside.emc),
             ),
-            clients=(play.demo_client(), play.operator_client()),
+            clients=(client or play.demo_client(), play.operator_client()),
             amqp_url=await through("broker", rabbit.url),
         )
         system = Stack(plan, postgres, rabbit, outside, around=around)
