@@ -132,7 +132,7 @@ def _complete_answers(
         content = answer.get("content", {})
         if status < 400:
             for kind, media in content.items():
-                several = len(content) > 1
+                several = len(content) > 1 and "text/html" in content
                 bodies = told.answers.get(status, {})
                 _show(media, bodies, html=(kind == "text/html") if several else None)
         else:
