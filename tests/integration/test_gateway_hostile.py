@@ -22,10 +22,10 @@ import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from common.telemetry import configure_logging
 from tests.support import gateway as support
 from tests.support.databases import Databases
 from tests.support.gateway import SECRET, Upstream, gateway_database, sign
+from tests.support.logs import service_logs
 from tests.support.raw import RawGateway, raw_gateway, status
 
 CANARY = "canary-7f3a"
@@ -341,18 +341,10 @@ async def test_nobody_is_asked_because_a_client_named_an_address(door: Door) -> 
 
 
 @pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+def lines() -> Iterator[io.StringIO]:
     """What the services log, as they log it."""
-    before = structlog.get_config()
-    handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
-    file = io.StringIO()
-    configure_logging("DEBUG", file)
-    structlog.configure(cache_logger_on_first_use=False)
-    logging.getLogger().setLevel("INFO")
-    yield file
-    structlog.configure(**before)
-    logging.getLogger().handlers[:] = handlers
-    logging.getLogger().setLevel(level)
+    with service_logs() as file:
+        yield file
 
 
 def whole_lines(written: str) -> list[dict[str, Any]]:

@@ -1,20 +1,17 @@
 """A person's values stand nowhere in clear but in the one answer that may hold them."""
 
-import io
-import logging
 from typing import Any
 
 import orjson
 import pytest
-import structlog
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from sqlalchemy.exc import ProgrammingError
 
 from common.sealing import KeyRing
-from common.telemetry import configure_logging
 from tests.support.dossier_service import dossier_database
 from tests.support.dossiers import code, command, envelope, submission
+from tests.support.logs import service_logs
 from tests.support.personal import (
     PERSONAL,
     READ,
@@ -40,11 +37,8 @@ MAY = bearer(READ, PERSONAL, SEARCH, "audit", "operations") | WHY
 
 @pytest.fixture
 def logs():
-    written = io.StringIO()
-    configure_logging("DEBUG", written)
-    yield written
-    structlog.reset_defaults()
-    logging.basicConfig(level=logging.WARNING, force=True)
+    with service_logs() as written:
+        yield written
 
 
 def clean(text, where):
