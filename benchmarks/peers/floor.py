@@ -17,6 +17,7 @@ import orjson
 import uvicorn
 import uvloop
 
+from benchmarks.peers.asgi import answered, body_of
 from common.batching import GroupCommit
 
 TABLES = """
@@ -54,21 +55,10 @@ class Floor:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Take one request (ASGI)."""
-        parts, more = [], True
-        while more:
-            message = await receive()
-            parts.append(message.get("body", b""))
-            more = message.get("more_body", False)
-        body = b"".join(parts)
+        body = await body_of(receive)
         code = orjson.loads(body)["code"]
         await self._group.add((code, body.decode()))
-        answer = b'{"code":"%s"}' % code.encode()
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(answer)).encode()),
-        ]
-        await send({"type": "http.response.start", "status": 202, "headers": headers})
-        await send({"type": "http.response.body", "body": answer})
+        await answered(send, 202, b'{"code":"%s"}' % code.encode())
 
 
 async def main(database: str, port: int) -> None:

@@ -15,6 +15,8 @@ import orjson
 import uvicorn
 import uvloop
 
+from benchmarks.peers.asgi import answered, body_of
+
 LARGEST_CALL = 100
 
 
@@ -27,22 +29,16 @@ class Portal:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Take one request."""
-        parts, more = [], True
-        while more:
-            message = await receive()
-            parts.append(message.get("body", b""))
-            more = message.get("more_body", False)
+        body = await body_of(receive)
         if scope["path"] == "/push":
-            data = orjson.loads(b"".join(parts))["data"]
+            data = orjson.loads(body)["data"]
             self._codes.update(dossier["code"] for dossier in data)
             await asyncio.sleep(self._delay)
-            answer = b'{"error_code":"%d"}' % (not 1 <= len(data) <= LARGEST_CALL)
+            told = b'{"error_code":"%d"}' % (not 1 <= len(data) <= LARGEST_CALL)
         else:
             again = self._codes.total() - len(self._codes)
-            answer = orjson.dumps({"arrived": len(self._codes), "again": again})
-        headers = [(b"content-length", b"%d" % len(answer))]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": answer})
+            told = orjson.dumps({"arrived": len(self._codes), "again": again})
+        await answered(send, 200, told)
 
 
 async def main(port: int, delay: float) -> None:
