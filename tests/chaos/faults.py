@@ -315,15 +315,16 @@ async def the_file_store_is_full(system: System, chance: random.Random) -> str:
     if not room.is_mount():
         return "not here: the file store has no file system of its own"
     ballast = room / "ballast"
-    with ballast.open("wb") as file:
-        try:
-            while True:
-                file.write(bytes(256 * 1024))
-                file.flush()
-        except OSError:
-            pass
-    await asyncio.sleep(chance.uniform(1, 3))
-    ballast.unlink()
+    async with system.held("file store"):
+        # Unbuffered: what does not fit any more must not be written again by closing.
+        with ballast.open("wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(bytes(256 * 1024))
+            except OSError:
+                pass
+        await asyncio.sleep(chance.uniform(1, 3))
+        ballast.unlink()
     return ""
 
 
