@@ -27,6 +27,10 @@ _FOUND = (
         "of two dossiers in a call that was refused for one of them the other one was held, too",
         "`test_delivery.py`",
     ),
+    (
+        "a proxy's page with a good status passed for the monitoring endpoint's answer",
+        "`test_metrics_exporter_partners.py`",
+    ),
 )
 """Faults that storms brought to light, and the tests that keep them mended."""
 

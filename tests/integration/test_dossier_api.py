@@ -318,7 +318,7 @@ async def test_the_history_in_order_with_words_for_what_is_unusual(http):
 
 # Lists
 
-MANY_AGENCIES = ["H10", "H10.15", "H10.15.1", "H10.15.10", "H10.150", "H10.2", "H100", "H11"]
+MANY_AGENCIES = ["H10", "H10.15", "H10.15.1", "H10.15.10", "H10.150", "H10.2", "H20", "H11"]
 
 
 def many():

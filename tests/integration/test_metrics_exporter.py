@@ -62,7 +62,7 @@ class Monitor:
             ws="none",
             interface="asgi3",
             lifespan="off",
-            log_level="error",
+            log_config=None,
             access_log=False,
             timeout_graceful_shutdown=1,
         )

@@ -72,6 +72,22 @@ async def test_the_status_is_the_answer(status, headers, result, pause):
     assert (outcome.result, outcome.pause) == (result, pause)
 
 
+@pytest.mark.parametrize(
+    ("body", "result"),
+    [
+        ("<html><body>502 Bad Gateway</body></html>", Result.UNKNOWN),
+        ("\n <!DOCTYPE html><title>Bảo trì</title>", Result.UNKNOWN),
+        ("OK", Result.DONE),
+        ("<response>1</response>", Result.DONE),
+        ('{"status": 1}', Result.DONE),
+    ],
+)
+async def test_a_page_for_people_is_not_the_receivers_answer(body: str, result: Result) -> None:
+    """Whoever stands in front of it said something, with whatever status."""
+    (outcome,) = await sent([item(1)], always(200, body))
+    assert outcome.result is result
+
+
 async def test_an_answer_that_breaks_off_after_a_good_status_is_an_answer():
     class Broken(httpx.AsyncByteStream):
         async def __aiter__(self):

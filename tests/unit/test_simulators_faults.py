@@ -56,7 +56,7 @@ async def line() -> AsyncIterator[Line]:
     """A program behind a real socket, as it runs outside of tests."""
     program = Emc(seed=7)
     config = uvicorn.Config(
-        program, port=0, http="httptools", ws="none", lifespan="off", log_level="warning"
+        program, port=0, http="httptools", ws="none", lifespan="off", log_config=None
     )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server._serve())

@@ -3,7 +3,8 @@
 No official interface was found. What is known was seen in one public code base (confidence
 medium): the call ``TrackingMCDT`` with the field names and code lists below, judged by the HTTP
 status alone and without authentication, and a tracker like Matomo's, whose bulk HTTP API is
-publicly documented. Neither can be asked what it has.
+publicly documented. Neither can be asked what it has. That a page for people is no answer is our
+own choice.
 """
 
 import asyncio
@@ -66,6 +67,7 @@ _FAILURES_TO_STOP = 3
 _BODY_SECONDS = 2.0
 _MOST_BODY = 16 * 1024
 _MOST_REASON = 200
+_PAGE_BEGINS = 20
 # Refusals that speak of the address or of access, not of what was sent.
 _NOT_ABOUT_THE_ITEM = frozenset({401, 403, 404, 405, 407, 408, 425})
 _JSON = {"content-type": "application/json"}
@@ -223,7 +225,11 @@ class Emc:
         reply = await _post(self._http, self._url, item.body, self._seconds)
         if isinstance(reply, Outcome):
             return reply
-        return Outcome(Result.DONE) if 200 <= reply.status < 300 else _refusal(reply)
+        if not 200 <= reply.status < 300:
+            return _refusal(reply)
+        if _is_page(reply.body):
+            return Outcome(Result.UNKNOWN, "a page in place of an answer", partner_down=True)
+        return Outcome(Result.DONE)
 
     async def ask(self, items: Sequence[Claimed]) -> Sequence[Outcome]:
         """Never called: it cannot be asked."""
@@ -351,6 +357,12 @@ async def _post(http: httpx.AsyncClient, url: str, body: bytes, seconds: float) 
     finally:
         await response.aclose()
     return _Reply(response, told)
+
+
+def _is_page(body: bytes) -> bool:
+    """Whether a page for people was answered: by something that stands in front of the receiver, so
+    that the record may never have reached it. Whatever else comes with success is taken for it."""
+    return body.lstrip()[:_PAGE_BEGINS].lower().startswith((b"<!doctype html", b"<html"))
 
 
 def _refusal(reply: _Reply) -> Outcome:
