@@ -32,11 +32,11 @@ def main() -> int:
     asked.folder.mkdir(parents=True, exist_ok=True)
     if asked.mutants:
         found = {mutant.name: survives(mutant, asked.folder, print) for mutant in MUTANTS}
-        proof.write(asked.folder, mutants=found)
+        proof.write(found)
         return 1 if None in found.values() else 0
     if asked.full:
         done = uvloop.run(rounds(asked.folder, asked.seed, asked.most_rounds, print))
-        proof.write(asked.folder)
+        proof.write()
         return 1 if any(outcome.violations for outcome in done) else 0
     outcome = uvloop.run(one_storm(asked.folder, asked.seed, asked.dossiers, asked.faults, print))
     print(proof.told(outcome))

@@ -277,13 +277,14 @@ async def messages_come_again_and_in_another_order(system: System, chance: rando
     """What was published lately is published once more, shuffled."""
     name = f"chaos-{chance.randrange(10**9)}"
     queue = f"/api/queues/%2F/{name}"
-    await system.broker("PUT", queue, {"durable": False, "auto_delete": False})
-    binding = {"routing_key": "#", "arguments": {}}
-    await system.broker("POST", f"/api/bindings/%2F/e/events/q/{name}", binding)
-    await asyncio.sleep(1.0)
-    taken = {"count": 60, "ackmode": "ack_requeue_false", "encoding": "auto"}
-    got = await system.broker("POST", f"{queue}/get", taken)
-    await system.broker("DELETE", queue)
+    async with system.held("broker"):  # with whose end such a queue would be gone
+        await system.broker("PUT", queue, {"durable": False, "auto_delete": False})
+        binding = {"routing_key": "#", "arguments": {}}
+        await system.broker("POST", f"/api/bindings/%2F/e/events/q/{name}", binding)
+        await asyncio.sleep(1.0)
+        taken = {"count": 60, "ackmode": "ack_requeue_false", "encoding": "auto"}
+        got = await system.broker("POST", f"{queue}/get", taken)
+        await system.broker("DELETE", queue)
     chance.shuffle(got)
     for message in got:
         await system.publish(message["routing_key"], message["payload"])

@@ -5,10 +5,11 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.chaos.rounds import finished
+from tests.chaos.rounds import DOSSIERS, FAULTS, finished
 from tests.chaos.storm import Outcome
 
 DOCUMENT = Path("docs/proof/chaos.md")
+_MUTANTS = Path("docs/proof/chaos-mutants.json")
 _MOST_NAMED = 10
 _FOUND = (
     (
@@ -52,18 +53,16 @@ def told(outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
-def write(folder: Path, mutants: Mapping[str, str | None] | None = None) -> None:
+def write(mutants: Mapping[str, str | None] | None = None) -> None:
     """Write the document from the rounds so far and the latest run of the mutants.
 
     Args:
         mutants: what caught each mutant; None for one that survived.
     """
-    record = folder / "mutants.json"
     if mutants is not None:
-        record.write_text(json.dumps(mutants, ensure_ascii=False, indent=1), "utf-8")
-    caught = json.loads(record.read_text("utf-8")) if record.exists() else {}
-    DOCUMENT.parent.mkdir(parents=True, exist_ok=True)
-    DOCUMENT.write_text("\n".join(_lines(finished(folder), caught)) + "\n", "utf-8")
+        _MUTANTS.write_text(json.dumps(mutants, ensure_ascii=False, indent=1) + "\n", "utf-8")
+    caught = json.loads(_MUTANTS.read_text("utf-8")) if _MUTANTS.exists() else {}
+    DOCUMENT.write_text("\n".join(_lines(finished(), caught)) + "\n", "utf-8")
 
 
 def _lines(done: list[Outcome], caught: Mapping[str, str | None]) -> list[str]:
@@ -80,10 +79,16 @@ def _lines(done: list[Outcome], caught: Mapping[str, str | None]) -> list[str]:
         "",
         "## Rounds: `make chaos FULL=1`",
         "",
+        f"It goes on until there are {DOSSIERS:,} dossiers and {FAULTS:,} faults. Every round is a",
+        "line of `chaos-rounds.jsonl`. One of them again, with its seed:",
+        "`make chaos SEED=8001 DOSSIERS=5000 FAULTS=50`. A round that found something wrong is gone",
+        "through again after the mend; what was found stands below.",
+        "",
         "| what | count |",
         "|---|---:|",
         f"| rounds | {len(done)} |",
-        f"| seeds | {f'{done[0].seed} to {done[-1].seed}' if done else '-'} |",
+        f"| seeds | {', '.join(str(one.seed) for one in done)} |",
+        f"| code | {', '.join(dict.fromkeys(one.code for one in done))} |",
         f"| dossiers | {sum(one.dossiers for one in done):,} |",
         f"| submissions (202) | {sum(one.submissions for one in done):,} |",
         f"| faults | {sum(len(one.struck) for one in done):,} |",

@@ -1,7 +1,9 @@
 """One storm on a fresh system, and many of them until there are enough."""
 
 import shutil
+import subprocess
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -13,6 +15,8 @@ DOSSIERS, FAULTS = 100_000, 1_000
 """What the long proof is made of."""
 ROUND_DOSSIERS, ROUND_FAULTS = 5_000, 50
 
+RECORD = Path("docs/proof/chaos-rounds.jsonl")
+"""The rounds of the long proof, one a line: kept with the document, so that anybody can go on."""
 OUTCOME = TypeAdapter(Outcome)
 Say = Callable[[str], None]
 
@@ -33,12 +37,30 @@ async def one_storm(
     return outcome
 
 
-def finished(folder: Path) -> list[Outcome]:
+def finished() -> list[Outcome]:
     """The rounds that have been gone through so far."""
-    record = folder / "rounds.jsonl"
-    if not record.exists():
+    if not RECORD.exists():
         return []
-    return [OUTCOME.validate_json(line) for line in record.read_bytes().splitlines()]
+    return [OUTCOME.validate_json(line) for line in RECORD.read_bytes().splitlines()]
+
+
+def _kept(outcome: Outcome) -> Outcome:
+    """Put a round down, with the code that went through it."""
+    outcome = replace(outcome, code=_code())
+    with RECORD.open("ab") as record:
+        record.write(OUTCOME.dump_json(outcome) + b"\n")
+    return outcome
+
+
+def _code() -> str:
+    """The commit that is checked out, with ``+`` where something was changed."""
+    told = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+", "--exclude=*"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    return told.stdout.strip()
 
 
 async def rounds(folder: Path, seed: int, most: int, say: Say) -> list[Outcome]:
@@ -48,20 +70,18 @@ async def rounds(folder: Path, seed: int, most: int, say: Say) -> list[Outcome]:
         seed: of the first round; later ones count on from it.
         most: how many rounds to go through this time.
     """
-    done = finished(folder)
-    first = done[0].seed if done else seed
+    done = finished()
+    following = max((one.seed for one in done), default=seed - 1) + 1
     for _ in range(most):
         if sum(one.dossiers for one in done) >= DOSSIERS and (
             sum(len(one.struck) for one in done) >= FAULTS
         ):
             break
-        number = first + len(done)
-        outcome = await one_storm(folder, number, ROUND_DOSSIERS, ROUND_FAULTS, lambda _: None)
-        with (folder / "rounds.jsonl").open("ab") as record:
-            record.write(OUTCOME.dump_json(outcome) + b"\n")
-        done.append(outcome)
+        outcome = await one_storm(folder, following, ROUND_DOSSIERS, ROUND_FAULTS, lambda _: None)
+        done.append(_kept(outcome))
+        following += 1
         say(
-            f"round {len(done)}, seed {number}: {outcome.dossiers} dossiers, "
+            f"round {len(done)}, seed {outcome.seed}: {outcome.dossiers} dossiers, "
             f"{len(outcome.struck)} faults, {sum(map(len, outcome.violations.values()))} violations"
         )
     return done

@@ -37,7 +37,11 @@ class Struck:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a storm."""
+    """What became of a storm.
+
+    Attributes:
+        code: which code went through it.
+    """
 
     seed: int
     dossiers: int
@@ -49,6 +53,7 @@ class Outcome:
     published_again: int
     load_seconds: float
     drain_seconds: float
+    code: str = ""
 
 
 async def storm(
