@@ -4,6 +4,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -67,19 +68,19 @@ async def rounds(folder: Path, seed: int, most: int, say: Say) -> list[Outcome]:
     """Go on with the rounds until there are enough dossiers and faults.
 
     Args:
-        seed: of the first round; later ones count on from it.
+        seed: of the first round; the others are those after it that are missing.
         most: how many rounds to go through this time.
     """
     done = finished()
-    following = max((one.seed for one in done), default=seed - 1) + 1
     for _ in range(most):
         if sum(one.dossiers for one in done) >= DOSSIERS and (
             sum(len(one.struck) for one in done) >= FAULTS
         ):
             break
+        known = {one.seed for one in done}
+        following = next(one for one in count(min(known, default=seed)) if one not in known)
         outcome = await one_storm(folder, following, ROUND_DOSSIERS, ROUND_FAULTS, lambda _: None)
         done.append(_kept(outcome))
-        following += 1
         say(
             f"round {len(done)}, seed {outcome.seed}: {outcome.dossiers} dossiers, "
             f"{len(outcome.struck)} faults, {sum(map(len, outcome.violations.values()))} violations"
