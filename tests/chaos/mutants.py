@@ -11,6 +11,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 _SECONDS = 900
+_PATIENCE_SECONDS = 30.0
+"""What a mutant has lost need not be waited for."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ MUTANTS = (
         "asking about unknown outcomes and flagging what cannot be asked about",
         _COMMON,
         "common/delivery/deliverer.py",
-        '            state, wait = "unknown", _wait(item, outcome)\n'
+        '            state, wait, reason = "unknown", _wait(item, outcome), reason or "not known"\n'
         "            doubled = doubled or partner.ability(item.kind) is Ability.NONE\n",
         "            wait = _wait(item, outcome)\n",
         only=("a partner misbehaves",),
@@ -97,20 +99,29 @@ MUTANTS = (
 )
 
 
+def mutated(mutant: Mutant) -> str:
+    """The code of the file that a mutant changes, changed.
+
+    Raises:
+        ValueError: what it changes is not there any more, or more than once.
+    """
+    code = (ROOT / mutant.package / mutant.file).read_text("utf-8")
+    if code.count(mutant.old) != 1:
+        raise ValueError(f"{mutant.name}: {mutant.file} has changed")
+    return code.replace(mutant.old, mutant.new)
+
+
 def survives(mutant: Mutant, folder: Path, say: Callable[[str], None]) -> str | None:
     """Run a storm over the mutant; which invariant caught it, None where none did.
 
     Raises:
-        ValueError: the code that it changes is not there any more, or more than once.
+        ValueError: see ``mutated``.
     """
+    changed = mutated(mutant)
     copy = folder / "mutant"
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(ROOT / mutant.package, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    file = copy / mutant.file
-    code = file.read_text("utf-8")
-    if code.count(mutant.old) != 1:
-        raise ValueError(f"{mutant.name}: {mutant.file} has changed")
-    file.write_text(code.replace(mutant.old, mutant.new), "utf-8")
+    (copy / mutant.file).write_text(changed, "utf-8")
     say(f"without {mutant.name} …")
     numbers = (mutant.seed, mutant.dossiers, mutant.faults)
     result = folder / "mutant.json"
@@ -128,7 +139,7 @@ def survives(mutant: Mutant, folder: Path, say: Callable[[str], None]) -> str | 
     if not result.exists():
         last = [line.strip(" |") for line in ended.stderr.splitlines() if "Error" in line]
         words = last[-1] if last else "no word"
-        caught: str | None = f"the storm did not come to its end: {words[:120]}"
+        caught: str | None = f"the storm did not come to its end: {words[:300]}"
     else:
         found = json.loads(result.read_text("utf-8"))
         caught = "; ".join(f"{name} ({len(said)})" for name, said in found.items()) or None
@@ -144,7 +155,11 @@ def _run(
 
     from tests.chaos.rounds import one_storm
 
-    outcome = uvloop.run(one_storm(folder, seed, dossiers, faults, lambda _: None, only))
+    outcome = uvloop.run(
+        one_storm(
+            folder, seed, dossiers, faults, lambda _: None, only=only, patience=_PATIENCE_SECONDS
+        )
+    )
     result.write_text(json.dumps(outcome.violations, ensure_ascii=False), "utf-8")
 
 

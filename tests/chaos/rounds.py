@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from tests.chaos.storm import Outcome, storm
+from tests.chaos.storm import PATIENCE, Outcome, storm
 from tests.chaos.system import running_system
 
 DOSSIERS, FAULTS = 100_000, 1_000
@@ -23,7 +23,14 @@ Say = Callable[[str], None]
 
 
 async def one_storm(
-    folder: Path, seed: int, dossiers: int, faults: int, say: Say, only: Sequence[str] = ()
+    folder: Path,
+    seed: int,
+    dossiers: int,
+    faults: int,
+    say: Say,
+    *,
+    only: Sequence[str] = (),
+    patience: float = PATIENCE,
 ) -> Outcome:
     """A storm on a system of its own; its logs stay where something was violated."""
     place = (folder / f"storm-{seed}").absolute()
@@ -31,7 +38,13 @@ async def one_storm(
     place.mkdir(parents=True)
     async with running_system(place) as system:
         outcome = await storm(
-            system, seed=seed, dossiers=dossiers, faults=faults, only=only, say=say
+            system,
+            seed=seed,
+            dossiers=dossiers,
+            faults=faults,
+            only=only,
+            patience=patience,
+            say=say,
         )
     if not outcome.violations:
         shutil.rmtree(place)

@@ -21,7 +21,8 @@ from tests.chaos.system import WITNESS, System
 _AT_ONCE = 2
 """Faults that may be at work at the same time, besides those that are two by themselves."""
 _DRAIN_SECONDS = 120.0
-_PATIENCE = 600.0
+PATIENCE = 600.0
+"""Seconds that the client waits for a signature: a busy machine is no fault."""
 _NO_HEALING = ("undecodable",)
 
 
@@ -64,6 +65,7 @@ async def storm(
     faults: int,
     first: int = 1,
     only: Sequence[str] = (),
+    patience: float = PATIENCE,
     say: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
     """Play dossiers while faults strike; the same seed draws the same faults at the same places.
@@ -71,6 +73,7 @@ async def storm(
     Args:
         first: number of the first dossier, so that rounds on one system do not meet.
         only: names of the faults to draw from; all of them where none is named.
+        patience: seconds that the client waits for a signature.
         say: hears of every fault.
     """
     plan = system.stack.plan
@@ -85,7 +88,7 @@ async def storm(
     async with asyncio.TaskGroup() as tasks:
         thunder = tasks.create_task(_strike(system, load, drawn(seed, faults, total, only), say))
         await load.play(
-            played, at_once=96, living=400, signature_seconds=_PATIENCE, step_done=_ignore
+            played, at_once=96, living=400, signature_seconds=patience, step_done=_ignore
         )
         struck = await thunder
     loaded = time.monotonic()
