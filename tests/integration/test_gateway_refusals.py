@@ -78,6 +78,7 @@ async def test_every_kind_of_refusal_is_put_down(databases, tmp_path) -> None:
             ),
             ((await gateway.submit({})).status_code, 422, "invalid-content"),
             ((await gateway.submit(b'{"a":1,"a":2}')).status_code, 400, "malformed-json"),
+            ((await gateway.get("/v1/dossiers/khong-phai-ma")).status_code, 422, "invalid-content"),
             ((await gateway.http.get("/nowhere")).status_code, 404, "not-found"),
         ]
         for status, wanted, _ in expected:
@@ -90,6 +91,7 @@ async def test_every_kind_of_refusal_is_put_down(databases, tmp_path) -> None:
         assert rows[1].client_id == "reader"
         assert (rows[1].method, rows[1].route) == ("POST", "/v1/dossiers")
         assert rows[2].route == "/v1/submissions/{submission_id}"
+        assert rows[-2].route == "/v1/dossiers/{code}"
         assert rows[-1].route == "unmatched"
         assert all(row.repeated == 0 and row.request_id for row in rows)
 

@@ -19,7 +19,7 @@ from common.problems import BodyTooLarge, BodyTooSlow, answer, request_id, unexp
 from common.settings import ServerSettings
 from common.telemetry import Telemetry
 
-__all__ = ["BrokenOff", "RequestLimits", "Requests", "request_id"]
+__all__ = ["BrokenOff", "RequestLimits", "Requests", "request_id", "route_of"]
 
 T = TypeVar("T")
 
@@ -135,7 +135,7 @@ class Requests:
                     await run()
                 finally:
                     self._running -= 1
-                span.update_name(f"{method} {_route(scope)}")
+                span.update_name(f"{method} {route_of(scope)}")
                 span.set_attribute("http.response.status_code", status)
                 if status >= 500:
                     span.set_status(StatusCode.ERROR)
@@ -143,7 +143,7 @@ class Requests:
             request_id.reset(token)
             if path not in _UNTRACED:
                 seconds = time.perf_counter() - started
-                self._telemetry.request(_route(scope), method, status or 500, seconds)
+                self._telemetry.request(route_of(scope), method, status or 500, seconds)
 
 
 class BrokenOff(Exception):
@@ -217,6 +217,6 @@ def _for(path: str, limits: Mapping[str, T], default: T) -> T:
     return default
 
 
-def _route(scope: Scope) -> str:
+def route_of(scope: Scope) -> str:
     """The route's template: bounded in number, and without codes or identifiers."""
     return getattr(scope.get("route"), "path_format", None) or "unmatched"

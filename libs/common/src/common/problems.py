@@ -53,6 +53,7 @@ _VIETNAMESE = {
     "too_short": "quá ít phần tử",
     "literal_error": "không thuộc các giá trị cho phép",
     "json_invalid": "JSON không hợp lệ",
+    "date_parsing": "không phải ngày hợp lệ",
     "datetime_parsing": "không phải thời điểm hợp lệ",
     "datetime_from_date_parsing": "không phải thời điểm hợp lệ",
     "timezone_aware": "thời điểm phải có múi giờ",

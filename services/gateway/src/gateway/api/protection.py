@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from common.auth import Principal
 from common.errors import NotReady, Problem
 from common.identifiers import new_id
+from common.middleware import route_of
 from common.problems import answer, request_id
 from gateway.api.parts import Gateway
 from gateway.domain.refusals import AUDITED, OTHER, Refusal, type_of
@@ -193,7 +194,7 @@ class _Told:
             claimed=None if principal else principal_of.get("claimed"),
             address=self._gateway.addresses.told(scope),
             method=scope["method"] if scope["method"] in _METHODS else "OTHER",
-            route=getattr(scope.get("route"), "path", None) or "unmatched",
+            route=route_of(scope),
             status=self._refused,
             type=self._type(),
             request_id=request_id.get(),
