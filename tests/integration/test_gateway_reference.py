@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+from datetime import datetime
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.contracts.catalog import (
     AgencyPublished,
@@ -12,6 +15,8 @@ from common.contracts.catalog import (
     ProcedurePublished,
 )
 from common.contracts.commands import Submit
+from gateway.store import catalogue as catalogue_store
+from gateway.store.catalogue import Version
 from gateway.use_cases import reference
 from tests.support.databases import Databases
 from tests.support.gateway import (
@@ -106,6 +111,33 @@ async def test_a_closed_agency_stays_known(databases: Databases, tmp_path) -> No
             EditionPublished(revision=2, name="second", procedures=1, agencies=3),
         )
         assert (await gateway.submit()).status_code == 202
+
+
+async def test_a_catalogue_that_stays_as_it_is_is_not_read_again(
+    databases: Databases, tmp_path, monkeypatch
+) -> None:
+    """However much of it came in at one moment."""
+    monkeypatch.setattr(reference, "_REFRESH_SECONDS", 3600.0)
+    async with running_gateway(await gateway_database(databases), tmp_path) as gateway:
+        database = gateway.app.state.core.database
+        async with database.transaction() as connection:
+            for table in ("known_procedure", "known_procedure_version", "known_agency"):
+                await connection.execute(
+                    text(f"UPDATE {table} SET changed_at = now() - interval '1 minute'")  # noqa: S608 - constants
+                )
+        read: list[int] = []
+        since = catalogue_store.procedures_since
+
+        async def watched(connection: AsyncConnection, moment: datetime) -> list[Version]:
+            found = await since(connection, moment)
+            read.append(len(found))
+            return found
+
+        monkeypatch.setattr(catalogue_store, "procedures_since", watched)
+        known = reference.Reference(database)
+        await known.refresh()
+        await known.refresh()
+        assert read == [1, 0]
 
 
 async def test_a_refresh_that_fails_is_tried_again(

@@ -37,7 +37,7 @@ SCOPES = (
 AGENCIES = ("H49", "H26", "H29", "H17", "H01", "H60")
 STILL_SECONDS = 60.0
 _AFTER_SECONDS = 1.0
-_FIRST_PORT = 8080
+FIRST_PORT = 8080
 REFUSES = {"on": "sign_file", "kind": "refuse", "match": {"user_id": REFUSING_SIGNER}}
 
 
@@ -66,12 +66,12 @@ async def databases(postgres: EmbeddedPostgres) -> dict[str, str]:
     return urls
 
 
-def free_ports() -> dict[str, int]:
-    """A port for each service: from 8080 on where free, any free one otherwise."""
+def free_ports(first: int = FIRST_PORT) -> dict[str, int]:
+    """A port for each service: from ``first`` on where free, any free one otherwise."""
     ports: dict[str, int] = {}
     ordered = ["gateway", *(name for name in MODULES if name != "gateway")]
     for offset, name in enumerate(ordered):
-        for port in (_FIRST_PORT + offset, 0):
+        for port in (first + offset, 0):
             with socket.socket() as probe:
                 try:
                     probe.bind(("127.0.0.1", port))

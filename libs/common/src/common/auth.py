@@ -40,7 +40,7 @@ _MOST_CACHED = 2000
 
 log = structlog.get_logger()
 
-_bearer = HTTPBearer(auto_error=False, description="Access token of the gateway (OAuth 2)")
+bearer = HTTPBearer(auto_error=False, description="Access token of the gateway (OAuth 2)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +280,7 @@ def _texts(claim: object) -> tuple[str, ...]:
 
 async def principal_of(
     request: Request,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
 ) -> Principal:
     """The caller (a dependency of routes).
 

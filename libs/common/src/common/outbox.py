@@ -24,6 +24,7 @@ from common.contracts.base import Event
 from common.database import Database
 from common.envelope import Draft, Received, encode
 from common.errors import describe
+from common.gathering import gathered
 from common.identifiers import new_id
 from common.telemetry import current_traceparent, traceparent_after
 from common.transport.base import Message, Transport, TransportDown
@@ -125,6 +126,8 @@ class Outbox:
         self._database = database
         self._producer = producer
         self._written = asyncio.Event()
+        self._unpublished = 0
+        """Events that this process has written since it last published."""
         self._down = False
 
     @asynccontextmanager
@@ -135,6 +138,7 @@ class Outbox:
             yield unit
             await self._write(unit)
         if unit.drafts:
+            self._unpublished += len(unit.drafts)
             self._written.set()
 
     @asynccontextmanager
@@ -181,6 +185,7 @@ class Outbox:
         idle, trouble = _IDLE_LEAST, _TROUBLE_LEAST
         while True:
             self._written.clear()
+            self._unpublished = 0
             try:
                 published = await self.publish_once(transport)
             except Exception as error:
@@ -191,12 +196,15 @@ class Outbox:
             trouble = _TROUBLE_LEAST
             if published:
                 idle = _IDLE_LEAST
+            if published >= WINDOW:
                 continue
             try:
                 async with asyncio.timeout(idle):
                     await self._written.wait()
             except TimeoutError:
                 idle = min(idle * 2, _IDLE_MOST)
+            else:
+                await gathered(lambda: self._unpublished, WINDOW)
 
     async def publish_once(self, transport: Transport) -> int:
         """Publish one window; how many events became safe."""

@@ -14,7 +14,7 @@ from common.delivery.partner import LANES, Ability, Claimed, Partner, Prepare
 BULK_COST = 8
 """Of so many claims bulk goes first in one, and its calls count as so many: its part of a busy
 partner. What live leaves over is bulk's as well."""
-_AGENCIES_AT_ONCE = 20
+_AGENCIES_AT_ONCE = 100
 _CLAIMS_A_SWEEP = 16
 """Every so many claims what cannot go is put off also where enough else can."""
 
@@ -28,6 +28,7 @@ class Claims:
 
     Attributes:
         digging: nothing that can go was found, but there may be something behind what was.
+        more: there may be more that can go than was claimed.
     """
 
     def __init__(self, partner: Partner, line_of: Lines, prepare: Prepare | None) -> None:
@@ -39,7 +40,7 @@ class Claims:
         """Agencies with items whose line was not free, in the order in which they were met."""
         self._claims = 0
         self._in_hand: Collection[rows.Turn] = ()
-        self.digging = False
+        self.digging = self.more = False
 
     def soon(self) -> float | None:
         """Seconds until a line may be free that was not; None where there is none."""
@@ -60,7 +61,7 @@ class Claims:
         self._in_hand = in_hand
         most = self._partner.batch * calls
         self._claims += 1
-        self.digging = False
+        self.digging, self.more = False, bool(in_hand)
         found: list[rows.Found] = []
         bulk_first = self._claims % BULK_COST == 0
         for lane in LANES[::-1] if bulk_first else LANES:
@@ -81,7 +82,8 @@ class Claims:
     ) -> list[rows.Found]:
         """Up to so many items of a lane, shared evenly between the agencies that are next."""
         name, batch = self._partner.name, self._partner.batch
-        turns = await self._turns(connection, lane, min(most, _AGENCIES_AT_ONCE))
+        at_once = min(most, _AGENCIES_AT_ONCE)
+        turns = await self._turns(connection, lane, at_once)
         if not turns:
             return []
         # A line that is tried out after failures gets a single item.
@@ -94,6 +96,8 @@ class Claims:
         ]
         found = await rows.claim(connection, name, worker, turns, shares)
         given = Counter(one.turn for one in found)
+        self.more |= len(turns) == at_once
+        self.more |= any(given[turn] >= share for turn, share in zip(turns, shares, strict=True))
         left = most - len(found)
         more = [turn for turn in turns if given[turn] >= even][:left]
         if more and left >= most // 2:

@@ -27,6 +27,8 @@ GRACE_SECONDS = 10.0
 """How long calls under way may still take when the worker is told to end."""
 _FIRST_WAIT_SECONDS = 1.0
 _IDLE_LEAST, _IDLE_MOST = 0.05, 1.0
+_GATHER_SECONDS = 0.01
+"""How long to wait before claims, so that what ends and comes at about the same time shares one."""
 _LOOK_SECONDS = 0.2
 """With calls in hand, how often to look for what others have queued."""
 
@@ -148,6 +150,8 @@ class Deliverer:
                     continue
                 self._queued.clear()
                 if self._news or not self._ready or time.monotonic() >= self._look_at:
+                    if not self._ready and not self._claims.more:
+                        await asyncio.sleep(_GATHER_SECONDS)
                     self._news = False
                     self._enter(await self._claimed(1 if self._ready else free))
                     self._look_at = time.monotonic() + _LOOK_SECONDS
@@ -155,7 +159,9 @@ class Deliverer:
                 await self._start(running)
                 if len(running) > before:
                     idle = _IDLE_LEAST
-                elif not self._claims.digging:
+                    if self._ready or self._claims.more:
+                        continue
+                if not self._claims.digging:
                     idle = await self._rest(idle)
         finally:
             if running:

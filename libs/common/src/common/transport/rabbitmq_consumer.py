@@ -13,6 +13,7 @@ from aiormq.abc import DeliveredMessage
 
 from common.cancellation import cancelled
 from common.errors import describe
+from common.gathering import gathered
 from common.transport.base import Attaching, Check, Handler, Queue, TransportDown
 from common.transport.rabbitmq_link import (
     CONNECT_SECONDS,
@@ -27,8 +28,6 @@ from common.transport.rabbitmq_link import (
 )
 
 _BACKOFF_LEAST, _BACKOFF_MOST = 0.2, 5.0
-# What arrives within this time shares a transaction: it costs as much for one event as for fifty.
-_GATHER_SECONDS = 0.003
 
 log = structlog.get_logger()
 
@@ -180,8 +179,7 @@ class QueueConsumer:
                 self._deleted = True
                 raise TransportDown("the queue was deleted")
             if arrived:
-                if len(arrived) < self._batch:
-                    await asyncio.sleep(_GATHER_SECONDS)
+                await gathered(lambda: len(arrived), self._batch)
                 return True
             self._news.clear()
             await self._news.wait()

@@ -21,6 +21,7 @@ from gateway.api import (
 
 # Intake first: it is by far the most frequent, and routes are tried in this order.
 ROUTERS = (
+    intake.direct,
     intake.router,
     bulk.router,
     submissions.router,

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 from common.auth import Principal, requires
 from common.contracts.codes import DossierCode
 from gateway.api.bodies import SUBMIT, Submit
+from gateway.api.direct import DirectRoute
 from gateway.api.document import WRITE, if_match_header, intake_headers, json_body
 from gateway.api.parts import Gateway
 from gateway.api.preferences import expected_of, preferences
@@ -19,6 +20,7 @@ from gateway.domain.submissions import Submission
 from gateway.use_cases.message_log import Exchange
 
 router = APIRouter(tags=["Hồ sơ · Dossiers"])
+direct = APIRouter(tags=["Hồ sơ · Dossiers"], route_class=DirectRoute)
 
 Writer = Annotated[Principal, requires("dossiers:write")]
 
@@ -57,7 +59,7 @@ _ACCEPTED: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.post(
+@direct.post(
     "/v1/dossiers",
     summary="Nộp hồ sơ · Submit a dossier",
     status_code=202,

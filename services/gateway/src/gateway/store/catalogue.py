@@ -1,5 +1,6 @@
 """What the gateway keeps of the catalogue: procedures and the codes of agencies."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -83,9 +84,10 @@ _COLUMNS = """
     code, coalesce(v.name, p.name) AS name,
     CASE WHEN v.version IS NULL THEN p.field_code ELSE v.field_code END AS field_code,
     coalesce(v.field_name, p.field_name) AS field_name, v.version, v.valid_from, v.valid_to,
-    v.time_quantity, v.time_unit, v.service_level, v.has_fee,
-    greatest(p.changed_at, v.changed_at) AS changed_at
+    v.time_quantity, v.time_unit, v.service_level, v.has_fee
 """
+_SLICE = 200
+"""Versions that are made between two turns of the event loop, some five milliseconds."""
 _CHANGED = text(
     f"""
     SELECT {_COLUMNS} FROM known_procedure p LEFT JOIN known_procedure_version v USING (code)
@@ -99,7 +101,7 @@ _PROCEDURE = text(
     WHERE code = :code
     """  # noqa: S608 - columns of our own
 )
-_ALL_AGENCIES = text("SELECT code, changed_at FROM known_agency WHERE changed_at > :since")
+_ALL_AGENCIES = text("SELECT code FROM known_agency WHERE changed_at > :since")
 _AGENCY = text("SELECT code FROM known_agency WHERE code = :code")
 
 
@@ -160,12 +162,20 @@ async def is_complete(connection: AsyncConnection) -> bool:
     return bool((await connection.execute(_COMPLETE)).scalar_one())
 
 
-async def procedures_since(
-    connection: AsyncConnection, since: datetime
-) -> list[tuple[datetime, Version]]:
-    """All versions of the procedures of which something changed here after a moment, with when."""
-    rows = await connection.execute(_CHANGED, {"since": since})
-    return [(row.changed_at, _version(row)) for row in rows]
+async def moment(connection: AsyncConnection) -> datetime:
+    """What the database's clock says."""
+    told: datetime = (await connection.execute(text("SELECT clock_timestamp()"))).scalar_one()
+    return told
+
+
+async def procedures_since(connection: AsyncConnection, since: datetime) -> list[Version]:
+    """All versions of the procedures of which something changed here after a moment."""
+    rows = (await connection.execute(_CHANGED, {"since": since})).all()
+    versions: list[Version] = []
+    for start in range(0, len(rows), _SLICE):
+        versions += map(_version, rows[start : start + _SLICE])
+        await asyncio.sleep(0)
+    return versions
 
 
 async def procedure(connection: AsyncConnection, code: str) -> list[Version]:
@@ -173,12 +183,9 @@ async def procedure(connection: AsyncConnection, code: str) -> list[Version]:
     return [_version(row) for row in await connection.execute(_PROCEDURE, {"code": code})]
 
 
-async def agencies_since(
-    connection: AsyncConnection, since: datetime
-) -> list[tuple[datetime, str]]:
-    """Codes of agencies that came after a moment, with when they did."""
-    rows = await connection.execute(_ALL_AGENCIES, {"since": since})
-    return [(row.changed_at, row.code) for row in rows]
+async def agencies_since(connection: AsyncConnection, since: datetime) -> list[str]:
+    """Codes of agencies that came after a moment."""
+    return list((await connection.execute(_ALL_AGENCIES, {"since": since})).scalars())
 
 
 async def has_agency(connection: AsyncConnection, code: str) -> bool:

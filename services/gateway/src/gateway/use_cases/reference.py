@@ -34,7 +34,8 @@ class Reference:
         self._database = database
         self._procedures: dict[str, tuple[Version, ...]] = {}
         self._agencies: set[str] = set()
-        self._procedures_until = self._agencies_until = _EVER
+        self._read_at = _EVER
+        """By the database's clock."""
         self._complete = False
         self._looked_at = 0.0
         self._looking = asyncio.Lock()
@@ -106,18 +107,15 @@ class Reference:
         With some overlap: a change that was committed late carries an earlier moment.
         """
         async with self._database.reading() as connection:
-            procedures = await catalogue.procedures_since(
-                connection, self._procedures_until - _OVERLAP
-            )
-            agencies = await catalogue.agencies_since(connection, self._agencies_until - _OVERLAP)
+            since, now = self._read_at - _OVERLAP, await catalogue.moment(connection)
+            procedures = await catalogue.procedures_since(connection, since)
+            agencies = await catalogue.agencies_since(connection, since)
         told: defaultdict[str, list[Version]] = defaultdict(list)
-        for changed_at, version in procedures:
+        for version in procedures:
             told[version.summary.code].append(version)
-            self._procedures_until = max(self._procedures_until, changed_at)
         self._procedures |= {code: _in_order(versions) for code, versions in told.items()}
-        for changed_at, code in agencies:
-            self._agencies.add(code)
-            self._agencies_until = max(self._agencies_until, changed_at)
+        self._agencies.update(agencies)
+        self._read_at = now
 
     async def run(self) -> None:
         """Refresh without end."""

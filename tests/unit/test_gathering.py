@@ -1,0 +1,38 @@
+"""Waiting a moment, so that more is done together."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from common import gathering
+from common.gathering import gathered
+
+
+async def waits(monkeypatch: pytest.MonkeyPatch, arrivals: Iterator[int], full: int = 200) -> int:
+    """How often it waits, if with each wait so many have arrived."""
+    slept, arrived = 0, next(arrivals)
+
+    async def sleep(_: float) -> None:
+        nonlocal slept, arrived
+        slept, arrived = slept + 1, next(arrivals)
+
+    monkeypatch.setattr(gathering.asyncio, "sleep", sleep)
+    await gathered(lambda: arrived, full)
+    return slept
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "expected"),
+    [
+        ([1, 1], 1),  # one alone waits a single moment
+        ([1, 3], 1),
+        ([1, 9, 17, 18], 3),  # as long as much keeps coming
+        ([1, 20, 40, 60, 80, 100], 5),  # but not for ever
+        ([150, 190, 230], 2),  # and no longer than until it is full
+        ([200], 0),
+    ],
+)
+async def test_more_is_waited_for_while_much_keeps_arriving(
+    monkeypatch: pytest.MonkeyPatch, arrivals: list[int], expected: int
+) -> None:
+    assert await waits(monkeypatch, iter(arrivals)) == expected
