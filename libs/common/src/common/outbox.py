@@ -182,12 +182,13 @@ class Outbox:
 
     async def relay(self, transport: Transport) -> None:
         """Publish without end. Any number of relays may run, in any number of processes."""
-        idle, trouble = _IDLE_LEAST, _TROUBLE_LEAST
+        idle, trouble, woken = _IDLE_LEAST, _TROUBLE_LEAST, True
         while True:
             self._written.clear()
             self._unpublished = 0
             try:
-                published = await self.publish_once(transport)
+                busy = woken or await self._waits()
+                published = await self.publish_once(transport) if busy else 0
             except Exception as error:
                 log.warning("relay interrupted", error=describe(error))
                 await asyncio.sleep(trouble)
@@ -202,9 +203,15 @@ class Outbox:
                 async with asyncio.timeout(idle):
                     await self._written.wait()
             except TimeoutError:
-                idle = min(idle * 2, _IDLE_MOST)
+                woken, idle = False, min(idle * 2, _IDLE_MOST)
             else:
+                woken = True
                 await gathered(lambda: self._unpublished, WINDOW)
+
+    async def _waits(self) -> bool:
+        """Whether anybody has left something to publish."""
+        async with self._database.reading() as connection:
+            return bool((await connection.execute(_WAITS)).scalar_one())
 
     async def publish_once(self, transport: Transport) -> int:
         """Publish one window; how many events became safe."""
@@ -245,6 +252,7 @@ class Outbox:
         return len(rows), len(done)
 
 
+_WAITS = text("SELECT EXISTS (SELECT FROM outbox)")
 # All parts that have something and that no other relay works on: full windows are what makes it
 # fast, and what this relay does not hold is the next one's.
 _LOCK_PARTS = text(

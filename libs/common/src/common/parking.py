@@ -101,7 +101,8 @@ class Recovery:
         Raises:
             Exception: the database is away.
         """
-        async with self._database.transaction() as connection:
+        # One statement, which is its own transaction: it is asked every second.
+        async with self._database.reading() as connection:
             found = await connection.execute(
                 _CLAIM,
                 {
