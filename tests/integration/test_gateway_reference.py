@@ -123,7 +123,7 @@ async def test_a_catalogue_that_stays_as_it_is_is_not_read_again(
         async with database.transaction() as connection:
             for table in ("known_procedure", "known_procedure_version", "known_agency"):
                 await connection.execute(
-                    text(f"UPDATE {table} SET changed_at = now() - interval '1 minute'")  # noqa: S608 - constants
+                    text(f"UPDATE {table} SET changed_at = now() - interval '1 minute'")
                 )
         read: list[int] = []
         since = catalogue_store.procedures_since
