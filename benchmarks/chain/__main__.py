@@ -2,12 +2,14 @@
 
     .venv/bin/python -m benchmarks.chain [--count 20000] [--rounds 3] [--chains least ours …]
         [--connections 32] [--delay 0.02] [--rate 100] [--idle 60] [--json FILE]
+        [--stored 100000] [--backlog 200000] [--soak 30]
     .venv/bin/python -m benchmarks.chain --check | --accept
 
 Six services as processes of their own on a real RabbitMQ and a real PostgreSQL (with fsync), with
 everything on: rights, message log, history, measurements. Every chain runs alone on the same two
-servers; they take turns. ``--check`` compares with the kept ratio and ends with 1 where ours has
-become slower; ``--accept`` keeps the ratio found now.
+servers; they take turns. Only where asked for: the same with ``--stored`` dossiers there already, a
+``--backlog`` that drains, ``--soak`` minutes at the ``--rate``. ``--check`` compares with the kept
+ratio and ends with 1 where ours has become slower; ``--accept`` keeps the ratio found now.
 """
 
 import argparse
@@ -17,101 +19,16 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import asyncpg
 import uvloop
 
 from benchmarks.chain import others, ours, table
 from benchmarks.chain.gate import Reference, ratios, verdict
-from benchmarks.chain.idle import idle
-from benchmarks.chain.rounds import Chain, Round, play
-from benchmarks.chain.statements import counted
-from benchmarks.chain.summary import summary
-
-OURS, TWICE, STEPS = "ours", "ours, 2 of each", "ours, with steps"
-CHAINS = ("least", OURS, STEPS, TWICE, "celery", "faststream")
-_WARM, _COUNTED = 300, 1000
-_PACED_SECONDS = 20
-
-
-@dataclass
-class Run:
-    """A run and what it has found."""
-
-    options: argparse.Namespace
-    where: ours.Place
-    folder: Path
-    result: dict[str, Any] = field(default_factory=dict)
-
-    @asynccontextmanager
-    async def started(self, name: str) -> AsyncIterator[Chain]:
-        """A chain, running and warm."""
-        pipeline = others.PIPELINES.get(name)
-        running = (
-            ours.ours(self.where, 2 if name == TWICE else 1)
-            if pipeline is None
-            else others.running(pipeline, self.where.stack, self.folder, self.options.delay)
-        )
-        async with running as chain:
-            wanted = ours.with_steps(chain, self.where) if name == STEPS else chain
-            await self.play(wanted, _WARM)
-            yield wanted
-
-    async def play(self, chain: Chain, count: int, rate: float | None = None) -> Round:
-        """A round, just after a checkpoint."""
-        connection = await asyncpg.connect(self.where.stack.postgres.dsn)
-        try:
-            await connection.execute("CHECKPOINT")
-        finally:
-            await connection.close()
-        return await play(chain, count, self.options.connections, rate)
-
-    async def rounds(self, chains: Sequence[str]) -> None:
-        """All rounds of all chains, in turns; after the last one what is asked once."""
-        found: dict[str, list[dict[str, Any]]] = {name: [] for name in chains}
-        missing: dict[str, str] = {}
-        self.result |= {"chains": found, "not_run": missing}
-        for number in range(self.options.rounds):
-            for name in [name for name in chains if name not in missing]:
-                try:
-                    async with self.started(name) as chain:
-                        one = await self.play(chain, self.options.count)
-                        found[name].append(summary(one))
-                        _say(f"{name}: {one.rate:.0f}/s, {one.cpu_per_1000:.2f} s CPU per 1,000")
-                        if number == self.options.rounds - 1:
-                            await self.once(name, chain)
-                except (others.NotInstalled, RuntimeError) as error:
-                    if name not in others.PIPELINES:
-                        raise
-                    missing[name] = str(error)
-                    found.pop(name)
-
-    async def once(self, name: str, chain: Chain) -> None:
-        """What is not repeated: statements, a slow and a middling load, and idleness."""
-        if self.options.check or self.options.accept:
-            return
-        count = min(self.options.count, _COUNTED)
-        async with counted(self.where.stack) as statements:
-            await self.play(chain, count)
-        told = sum(statements[one] for one in chain.databases) / count
-        self.result.setdefault("statements", {})[name] = told
-        if name == OURS:
-            quarter = median(one["rate"] for one in self.result["chains"][OURS]) / 4
-            for rate in (self.options.rate, quarter):
-                paced = await self.play(chain, int(rate * _PACED_SECONDS), rate)
-                self.result.setdefault("paced", {})[f"ours at {rate:.0f}/s"] = [summary(paced)]
-            if self.options.idle:
-                self.result["idle"] = await idle(chain, self.options.idle)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+from benchmarks.chain.run import CHAINS, OURS, Run
 
 
 def _code() -> str:
@@ -140,6 +57,7 @@ async def measured(options: argparse.Namespace) -> dict[str, Any]:
                 "delay": options.delay,
             }
             await run.rounds(options.chains)
+            await run.long()
             return run.result
 
 
@@ -147,7 +65,8 @@ def checked(options: argparse.Namespace, result: dict[str, Any], kept: Reference
     """Hold what was found against what is kept, or keep it; what the program ends with."""
     found = ratios(result["chains"][OURS], result["chains"]["least"])
     if options.accept:
-        replace(kept, cpu_ratio=round(median(found), 2)).keep()
+        now = {name: getattr(options, name) for name in ("count", "rounds")}
+        replace(kept, cpu_ratio=round(median(found), 2), **now).keep()
         print(f"kept: {median(found):.2f} times the CPU time of the least chain")
         return 0
     passed, sentence = verdict(found, kept)
@@ -166,6 +85,8 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=100.0)
     parser.add_argument("--idle", type=float, default=60.0)
     parser.add_argument("--json", type=Path, default=table.RESULT)
+    for name in ("stored", "backlog", "soak"):
+        parser.add_argument(f"--{name}", type=int, default=0)
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--accept", action="store_true")
     options = parser.parse_args()
@@ -175,6 +96,9 @@ def main() -> int:
     options.rounds = options.rounds or (kept.rounds if gate else 3)
     if gate:
         options.chains = ["least", OURS]
+        options.stored = options.backlog = options.soak = 0
+    if options.stored or options.backlog or options.soak:  # which are held against these
+        options.chains = list(dict.fromkeys(["least", OURS, *options.chains]))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         result = runner.run(measured(options))
     if gate:

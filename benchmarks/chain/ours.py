@@ -13,7 +13,7 @@ import httpx
 import orjson
 import psutil
 
-from backbone.assembly import MODULES, Client
+from backbone.assembly import MODULES, Client, Outside
 from backbone.demo import play
 from backbone.demo.client import ClientSystem
 from benchmarks.chain.portal_books import Journal
@@ -54,6 +54,16 @@ class Place:
     procedure: str
 
     @property
+    def outside(self) -> Outside:
+        """Addresses of the outside systems."""
+        return self.stack.outside
+
+    async def slow_portal(self) -> None:
+        """Let a call to the portal take its time."""
+        slow: dict[str, object] = {"program": "national-portal", "kind": "delay", "on": "*"}
+        await play.set_faults(self.outside, [{**slow, "ms": self.delay * 1000}])
+
+    @property
     def databases(self) -> list[str]:
         """Names of the services' databases."""
         return [name.replace("-", "_") for name in MODULES]
@@ -64,8 +74,6 @@ async def place(folder: Path, delay: float) -> AsyncIterator[Place]:
     """Everything but the services, with the catalogue loaded."""
     client = Client("bench", secrets.token_urlsafe(24), play.SCOPES, ("*",))
     async with running_stack(folder, client=client, around=lambda _: _UNLIMITED) as stack:
-        slow: dict[str, object] = {"program": "national-portal", "kind": "delay", "on": "*"}
-        await play.set_faults(stack.outside, [{**slow, "ms": delay * 1000}])
         url = stack.plan.url("gateway")
         system = ClientSystem(url, client.client_id, client.secret)
         procedure = (await play.catalogue(system))[0].code
@@ -76,7 +84,9 @@ async def place(folder: Path, delay: float) -> AsyncIterator[Place]:
         journal = folder / "simulators" / "national-portal" / "books.jsonl"
         dossiers = Journal(journal, (b"created",), delay)
         both = Journal(journal, (b"created", b"steps"), delay)
-        yield Place(stack, client, delay, dossiers, both, agencies, procedure)
+        found = Place(stack, client, delay, dossiers, both, agencies, procedure)
+        await found.slow_portal()
+        yield found
 
 
 async def stop(stack: Stack) -> None:
@@ -89,6 +99,9 @@ async def stop(stack: Stack) -> None:
 async def ours(where: Place, replicas: int = 1) -> AsyncIterator[Chain]:
     """Our chain, running."""
     stack = where.stack
+    # While they were not running somebody else may have taken their ports.
+    stack.plan = replace(stack.plan, ports={name: clients.free_port() for name in MODULES})
+    stack.ports.clear()
     for service in MODULES:
         stack.start(service)
     await stack.ready()
@@ -111,7 +124,7 @@ async def ours(where: Place, replicas: int = 1) -> AsyncIterator[Chain]:
         async with AsyncExitStack() as ends:
             connections = [await _connected(stack, name, ends) for name in where.databases]
             yield Chain(
-                "ours" if replicas == 1 else f"ours, {replicas} of each",
+                "ours" if replicas == 1 else f"ours times {replicas}",
                 stack,
                 [stack.port(name) for name in gateways],
                 requests,
@@ -136,7 +149,7 @@ def with_steps(chain: Chain, where: Place) -> Chain:
         taken = [_step(code or "", kind, header) for kind in STEPS for code in codes]
         return submitted + taken
 
-    return replace(chain, name="ours, with steps", requests=requests, portal=where.both)
+    return replace(chain, name="ours with steps", requests=requests, portal=where.both)
 
 
 def _step(code: str, kind: str, header: str) -> bytes:

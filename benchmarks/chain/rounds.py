@@ -15,6 +15,8 @@ LOAD = "load"
 _PATIENCE_SECONDS = 60.0
 """Without an arrival."""
 _LOOK_SECONDS = 0.05
+_AT_ONCE = 10_000
+"""Requests that are held in memory."""
 
 
 class Portal(Protocol):
@@ -113,6 +115,24 @@ async def play(chain: Chain, count: int, connections: int, rate: float | None = 
         await written(chain.stack, chain.databases) - servers,
         await _stages(chain, asked, found),
     )
+
+
+async def hand_in(
+    chain: Chain, count: int, connections: int, rate: float | None = None
+) -> list[float]:
+    """Hand so many dossiers in, and wait for nobody; how long each answer took (seconds).
+
+    Raises:
+        RuntimeError: one was refused.
+    """
+    latencies: list[float] = []
+    for begin in range(0, count, _AT_ONCE):
+        asked = await chain.requests(min(_AT_ONCE, count - begin))
+        found = await load(chain.ports, asked, connections=connections, rate=rate)
+        if found.accepted < len(asked):
+            raise RuntimeError(f"{chain.name} refused: {dict(found.refused)}")
+        latencies += found.latencies
+    return latencies
 
 
 async def arrived(chain: Chain, count: int) -> float:

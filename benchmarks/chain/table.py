@@ -17,6 +17,7 @@ from typing import Any
 RESULT = Path(".run/bench/chain.json")
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 FLOOR = "least"
+SERVERS = ("PostgreSQL", "RabbitMQ")
 _STAGES = ("intake answers", "accepted → applied", "applied → known", "accepted → known")
 _WRITTEN = {
     "log": "PostgreSQL's log, bytes per request",
@@ -34,7 +35,7 @@ def markdown(result: Mapping[str, Any]) -> str:
     rows += [[label, *cells] for label, cells in _rows(columns, result) if any(cells)]
     parts = [f"`{result['command']}`: {_conditions(result)}", _lines(rows)]
     parts += [f"Not run: {name} ({why})." for name, why in result.get("not_run", {}).items()]
-    parts += [make(result[part]) for part, make in _FURTHER.items() if part in result]
+    parts += [make(result[part], result) for part, make in _FURTHER.items() if part in result]
     return "\n\n".join(parts) + "\n"
 
 
@@ -117,7 +118,7 @@ def _roles(columns: Any, part: str) -> list[str]:
     found = dict.fromkeys(
         role.partition("/")[0] for rounds in columns for one in rounds for role in one[part]
     )
-    servers = [role for role in ("PostgreSQL", "RabbitMQ") if found.pop(role, 0) is None]
+    servers = [role for role in SERVERS if found.pop(role, 0) is None]
     return [*found, *servers]
 
 
@@ -146,7 +147,7 @@ def _lines(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-def _idle(found: Mapping[str, Any]) -> str:
+def _idle(found: Mapping[str, Any], _: Mapping[str, Any]) -> str:
     rows = [["idle", "of one core", "RSS MiB", "USS MiB"], ["---", "---:", "---:", "---:"]]
     rows += [
         [role, f"{one['share']:.2%}", f"{one['resident']:.0f}", f"{one['private']:.0f}"]
@@ -157,7 +158,44 @@ def _idle(found: Mapping[str, Any]) -> str:
     return f"Nothing to do for {found['seconds']:.0f} s:\n\n" + _lines(rows)
 
 
-_FURTHER: dict[str, Callable[[Mapping[str, Any]], str]] = {"idle": _idle}
+def _stored(found: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+    def change(figure: str) -> float:
+        now = ratio(found["ours"], found[FLOOR], figure)
+        return now / ratio(result["chains"]["ours"], result["chains"][FLOOR], figure)
+
+    return (
+        f"With {found['count']:,} dossiers stored: {change('cpu'):.2f} times the CPU time and "
+        f"{change('rate'):.2f} times the rate of before (both measured against `{FLOOR}`)."
+    )
+
+
+def _backlog(found: Mapping[str, Any], _: Mapping[str, Any]) -> str:
+    calm, meanwhile = found["calm"], found["meanwhile"]
+    role, most = max(found["memory"].items(), key=lambda one: one[1] * (one[0] not in SERVERS))
+    return (
+        f"A backlog of {found['count']:,}: drained at {found['drain']:.0f}/s, "
+        f"{found['drain'] / found['steady']:.0%} of the steady rate; intake at a quarter of that "
+        f"rate meanwhile p50 {meanwhile['p50']:.1f}, p99 {meanwhile['p99']:.1f} ms (without it "
+        f"{calm['p50']:.1f} and {calm['p99']:.1f}); the largest service was {role} "
+        f"({most:.0f} MiB)."
+    )
+
+
+def _soak(found: Mapping[str, Any], _: Mapping[str, Any]) -> str:
+    rows = [["RSS, MiB", "after 1 min", "most", "at the end"], ["---", "---:", "---:", "---:"]]
+    rows += [
+        [role, *(f"{one:.0f}" for one in (held[0], max(held), held[-1]))]
+        for role, held in found["roles"].items()
+    ]
+    return f"{found['minutes']} minutes at {found['rate']:.0f}/s:\n\n" + _lines(rows)
+
+
+_FURTHER: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], str]] = {
+    "idle": _idle,
+    "stored": _stored,
+    "backlog": _backlog,
+    "soak": _soak,
+}
 
 
 def put(table: str, document: str) -> str:
