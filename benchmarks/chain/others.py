@@ -137,7 +137,7 @@ def frameworks() -> str:
             command, env={**cache, **os.environ}, capture_output=True, text=True, check=False
         )
         if made.returncode:
-            raise NotInstalled(made.stderr.strip()[-300:])
+            raise NotInstalled(" ".join(made.stderr.split())[:200])
     done.touch()
     return str(python)
 

@@ -96,6 +96,7 @@ async def play(chain: Chain, count: int, connections: int, rate: float | None = 
         RuntimeError: not all were taken in, or not all arrived.
     """
     asked = await chain.requests(count)
+    count = len(asked)  # a profile hands in whole dossiers
     before, _ = await chain.portal.known()
     servers = await written(chain.stack, chain.databases)
     cpu, beside = _cpu(chain.watched), _cpu(chain.beside)

@@ -10,6 +10,7 @@ from statistics import median
 from typing import Any
 
 import asyncpg
+import psutil
 
 from benchmarks.chain import others, ours
 from benchmarks.chain.backlog import backlog
@@ -22,6 +23,8 @@ from benchmarks.chain.summary import summary
 
 OURS, TWICE, STEPS = "ours", "ours-twice", "ours-steps"
 CHAINS = ("least", OURS, STEPS, TWICE, "celery", "faststream")
+_MAY_BE_MISSING = [one.name for one in others.PIPELINES.values() if one.framework]
+_FAILURES = (others.NotInstalled, RuntimeError, OSError, psutil.Error)  # OSError: a timeout as well
 _WARM, _COUNTED = 300, 1000
 _PACED_SECONDS = 20
 
@@ -72,10 +75,10 @@ class Run:
                         _say(f"{name}: {one.rate:.0f}/s, {one.cpu_per_1000:.2f} s CPU per 1,000")
                         if number == self.options.rounds - 1:
                             await self.once(name, chain)
-                except (others.NotInstalled, RuntimeError) as error:
-                    if name not in others.PIPELINES:
+                except _FAILURES as error:
+                    if name not in _MAY_BE_MISSING:
                         raise
-                    missing[name] = str(error)
+                    missing[name] = f"{type(error).__name__}: {error}"
                     found.pop(name)
 
     async def once(self, name: str, chain: Chain) -> None:
@@ -85,7 +88,7 @@ class Run:
         count = min(self.options.count, _COUNTED)
         async with counted(self.where.stack) as statements:
             await self.play(chain, count)
-        told = sum(statements[one] for one in chain.databases) / count
+        told = {one: statements[one] / count for one in chain.databases}
         self.result.setdefault("statements", {})[name] = told
         if name == OURS:
             quarter = median(one["rate"] for one in self.result["chains"][OURS]) / 4

@@ -77,8 +77,8 @@ def _rows(
         yield row(f"MiB {role}, RSS / USS", _memory, role)
     yield row("transactions per request", _hundredths, "written", "transactions")
     counted = result.get("statements", {})
-    told = [f"{counted[name]:.2f}" if name in counted else "" for name in columns]
-    yield "statements per request", told
+    told = {name: sum(by_database.values()) for name, by_database in counted.items()}
+    yield "statements per request", [_optional(told.get(name)) for name in columns]
     for what, label in _WRITTEN.items():
         yield row(label, _whole, "written", what)
 
@@ -104,6 +104,10 @@ def _whole(rounds: Rounds, *path: str) -> str:
 
 def _hundredths(rounds: Rounds, *path: str) -> str:
     return f"{_median(rounds, *path):.2f}"
+
+
+def _optional(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
 
 
 def _stage(rounds: Rounds, stage: str) -> str:
@@ -158,6 +162,11 @@ def _idle(found: Mapping[str, Any], _: Mapping[str, Any]) -> str:
     return f"Nothing to do for {found['seconds']:.0f} s:\n\n" + _lines(rows)
 
 
+def _statements(found: Mapping[str, Any], _: Mapping[str, Any]) -> str:
+    told = sorted(found.get("ours", {}).items(), key=lambda one: -one[1])
+    return "Statements of `ours` per request: " + ", ".join(f"{db} {n:.2f}" for db, n in told) + "."
+
+
 def _stored(found: Mapping[str, Any], result: Mapping[str, Any]) -> str:
     def change(figure: str) -> float:
         now = ratio(found["ours"], found[FLOOR], figure)
@@ -191,6 +200,7 @@ def _soak(found: Mapping[str, Any], _: Mapping[str, Any]) -> str:
 
 
 _FURTHER: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], str]] = {
+    "statements": _statements,
     "idle": _idle,
     "stored": _stored,
     "backlog": _backlog,

@@ -86,6 +86,13 @@ def test_of_replicas_cpu_time_is_added_and_the_largest_memory_shown():
     assert cells(table, "MiB gateway, RSS / USS") == ["100 / 80"]
 
 
+def test_statements_are_shown_as_a_whole_and_ours_by_database():
+    found = {"least": {"peers_intake": 0.02}, "ours": {"dossier": 0.5, "gateway": 1.25}}
+    table = markdown(a_result(statements=found))
+    assert cells(table, "statements per request") == ["0.02", "1.75"]
+    assert "per request: gateway 1.25, dossier 0.50." in table
+
+
 def test_a_pipeline_that_could_not_run_is_named():
     assert "Not run: celery (no index)." in markdown(a_result(not_run={"celery": "no index"}))
 
