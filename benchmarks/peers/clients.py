@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import re
 import socket
 import time
 from collections import Counter
@@ -17,6 +18,7 @@ from tests.support.gateway import PROCEDURE, submission
 
 ACCEPTED = 202
 _numbers = itertools.count(1)
+_CODE = re.compile(rb'"code":"([^"]+)"')
 
 
 def free_port() -> int:
@@ -50,7 +52,8 @@ def requests(
     agencies: Sequence[str] = ("H56.14",),
     procedure: str = PROCEDURE,
 ) -> list[bytes]:
-    """Requests as they go over the wire: dossiers of some 2 KiB, each with a code of its own.
+    """Requests as they go over the wire: dossiers of some 2 KB, each with a code of its own and of
+    a person of its own.
 
     Args:
         agencies: whose they are, in turn.
@@ -74,11 +77,23 @@ def _requests(
     for number in _numbers:
         agency = agencies[number % len(agencies)]
         code = f"{agency}-2611{number // 10_000_000 % 28 + 1:02d}-{number % 10_000_000:07d}"
-        body = orjson.dumps(submission(code, documents=papers, procedure=procedure))
-        yield (
-            b"POST %s HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n"
-            b"content-length: %d\r\n%s\r\n%s" % (path.encode(), len(body), lines, body)
-        )
+        told = submission(code, documents=papers, procedure=procedure)
+        told["applicant"]["identity"]["number"] = f"079{number:09d}"
+        yield request(path, orjson.dumps(told), lines)
+
+
+def request(path: str, body: bytes, lines: bytes = b"") -> bytes:
+    """A POST of JSON as it goes over the wire, with further header lines."""
+    return (
+        b"POST %s HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n"
+        b"content-length: %d\r\n%s\r\n%s" % (path.encode(), len(body), lines, body)
+    )
+
+
+def code_of(request: bytes) -> str | None:
+    """The code of the dossier that a request hands in; None where it hands none in."""
+    found = _CODE.search(request)
+    return found[1].decode() if found else None
 
 
 class _Connection(asyncio.Protocol):
@@ -111,6 +126,7 @@ class Load:
         refused: other answers, by status.
         seconds: it took.
         latencies: seconds each, sorted.
+        answered: when each that was accepted was answered (seconds since 1970), by its place.
         cpu: CPU seconds by whom.
     """
 
@@ -118,6 +134,7 @@ class Load:
     refused: Counter[int] = field(default_factory=Counter)
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)
+    answered: dict[int, float] = field(default_factory=dict)
     cpu: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -135,7 +152,7 @@ class Load:
 
 
 async def load(
-    port: int,
+    port: int | Sequence[int],
     asked: Sequence[bytes],
     *,
     connections: int,
@@ -146,6 +163,7 @@ async def load(
     """Hand requests in, as fast as they are answered, or at a rate.
 
     Args:
+        port: where to; of several each has its share of the connections.
         rate: requests a second; a latency counts from when its request was due.
         watched: process ids (with their children), by whom.
         settle: seconds after the last answer in which CPU time still counts.
@@ -153,9 +171,10 @@ async def load(
     loop = asyncio.get_running_loop()
     found = Load()
     todo = iter(enumerate(asked))
+    ports = [port] if isinstance(port, int) else port
     lines = [
-        (await loop.create_connection(_Connection, "127.0.0.1", port))[1]
-        for _ in range(connections)
+        (await loop.create_connection(_Connection, "127.0.0.1", ports[number % len(ports)]))[1]
+        for number in range(connections)
     ]
     before = {who: cpu_of(pids) for who, pids in (watched or {}).items()}
     start = time.perf_counter()
@@ -170,8 +189,11 @@ async def load(
                 begun = due
             status = await line.ask(request)
             found.latencies.append(time.perf_counter() - begun)
-            found.accepted += status == ACCEPTED
-            found.refused[status] += status != ACCEPTED
+            if status == ACCEPTED:
+                found.accepted += 1
+                found.answered[number] = time.time()
+            else:
+                found.refused[status] += 1
 
     await asyncio.gather(*(client(line) for line in lines))
     found.seconds = time.perf_counter() - start
@@ -184,14 +206,17 @@ async def load(
 
 
 def cpu_of(pids: Sequence[int]) -> float:
-    """CPU seconds of processes and their children."""
+    """CPU seconds of processes and their children, those that have ended included."""
     seconds = 0.0
-    for pid in pids:
-        root = psutil.Process(pid)
-        for process in (root, *root.children(recursive=True)):
-            try:
-                times = process.cpu_times()
-            except psutil.NoSuchProcess:
-                continue
-            seconds += times.user + times.system
+    for process in trees(pids):
+        try:
+            seconds += sum(process.cpu_times()[:4])
+        except psutil.NoSuchProcess:
+            continue
     return seconds
+
+
+def trees(pids: Sequence[int]) -> list[psutil.Process]:
+    """Processes with all their children."""
+    roots = [psutil.Process(pid) for pid in pids]
+    return [process for root in roots for process in (root, *root.children(recursive=True))]

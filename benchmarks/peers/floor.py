@@ -18,7 +18,7 @@ import uvicorn
 import uvloop
 
 from benchmarks.peers.asgi import answered, body_of
-from common.batching import GroupCommit
+from benchmarks.peers.group_commit import Together
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS taken (code text PRIMARY KEY, body jsonb NOT NULL);
@@ -46,12 +46,11 @@ class Floor:
 
     def __init__(self, pool: Any) -> None:
         self._pool = pool
-        self._group: GroupCommit[tuple[str, str], None] = GroupCommit(self._write)
+        self._group = Together(self._write)
 
-    async def _write(self, rows: Sequence[tuple[str, str]]) -> list[None]:
+    async def _write(self, rows: Sequence[tuple[str, str]]) -> None:
         codes, bodies = zip(*rows, strict=True)
         await self._pool.execute(_STORE, codes, bodies)
-        return [None] * len(rows)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Take one request (ASGI)."""
