@@ -19,6 +19,9 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.cache/hypothesis
 export UV_PYTHON_DOWNLOADS := never
 export UV_SYSTEM_CERTS := 1
 export PYTHON
+# Compiled modules are kept, whatever a container's environment says: dozens of processes start, and
+# each would compile all that it imports again, for seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run test check fix bench chaos contracts k8s-validate up down lock setup
 
