@@ -493,7 +493,7 @@ async def test_the_statements_find_their_rows_by_index(desk: Desk) -> None:
         await rows.defer(explained("defer"), "friend", turns)
         settled = [(one.item.id, 1, "done", 0.0, 0, False, None) for one in found]
         await rows.settle(explained("settle"), "friend", worker, settled)
-        await rows.orphans(explained("orphans"), 10.0)
+        await rows.alive(explained("alive"), worker, 10.0)
     assert len(found) == 400
     for name, plan in plans.items():
         assert "Seq Scan on delivery" not in plan.replace("delivery_worker", ""), (name, plan)

@@ -118,9 +118,8 @@ class Deliverer:
 
     async def _sign_of_life(self) -> bool:
         try:
-            async with self._database.transaction() as connection:
-                await rows.seen(connection, self._worker)
-                lost = await rows.orphans(connection, LEASE_SECONDS)
+            async with self._database.reading() as connection:  # the statement stands on its own
+                lost = await rows.alive(connection, self._worker, LEASE_SECONDS)
         except Exception as error:
             log.warning("no sign of life written", error=describe(error))
             return False

@@ -372,20 +372,20 @@ async def settle(
     await connection.execute(_SETTLE, {**values, "partner": partner, "worker": worker})
 
 
-_SEEN = text(
+# One statement, since every worker says it all the time. A statement does not see what it writes
+# itself, so the worker's own rows are named: it may have been frozen for longer than a lease.
+_ALIVE = text(
     """
-    INSERT INTO delivery_worker (worker) VALUES (:worker)
-    ON CONFLICT (worker) DO UPDATE SET seen_at = now()
-    """
-)
-_ORPHANS = text(
-    """
-    WITH lost AS (
-        DELETE FROM delivery_worker WHERE seen_at < now() - make_interval(secs => :lease)
+    WITH seen AS (
+        INSERT INTO delivery_worker (worker) VALUES (:worker)
+        ON CONFLICT (worker) DO UPDATE SET seen_at = now()
+    ), lost AS (
+        DELETE FROM delivery_worker
+        WHERE seen_at < now() - make_interval(secs => :lease) AND worker <> :worker
     )
     UPDATE delivery SET state = 'unknown', worker = NULL, next_at = now(),
         error = 'the worker ended in the middle of the call'
-    WHERE state = 'sending' AND NOT EXISTS (
+    WHERE state = 'sending' AND worker <> :worker AND NOT EXISTS (
         SELECT FROM delivery_worker
         WHERE delivery_worker.worker = delivery.worker
           AND seen_at >= now() - make_interval(secs => :lease))
@@ -394,14 +394,10 @@ _ORPHANS = text(
 _LEAVE = text("DELETE FROM delivery_worker WHERE worker = :worker")
 
 
-async def seen(connection: AsyncConnection, worker: UUID) -> None:
-    """Give a sign of life. A worker's first one comes before its first claim."""
-    await connection.execute(_SEEN, {"worker": worker})
-
-
-async def orphans(connection: AsyncConnection, lease: float) -> int:
-    """Make unknown what workers were sending that gave no sign for ``lease`` seconds; how many."""
-    return (await connection.execute(_ORPHANS, {"lease": lease})).rowcount
+async def alive(connection: AsyncConnection, worker: UUID, lease: float) -> int:
+    """Give a sign of life, and make unknown what workers were sending that gave none for ``lease``
+    seconds; how many items. A worker's first sign comes before its first claim."""
+    return (await connection.execute(_ALIVE, {"worker": worker, "lease": lease})).rowcount
 
 
 async def leave(connection: AsyncConnection, worker: UUID) -> None:
