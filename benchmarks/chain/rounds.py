@@ -1,12 +1,13 @@
 """A round: so many dossiers through one chain, and what that took."""
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from benchmarks.chain.usage import Memory, Written, memory, percentile, written
+from benchmarks.chain.usage import Memory, Written, machine, memory, percentile, written
 from benchmarks.peers.clients import Load, code_of, cpu_of, load
 from tests.support.stack import Stack
 
@@ -67,6 +68,7 @@ class Round:
         seconds: from the first request to the last acceptance.
         cpu: seconds by role, from the first request until the chain was at rest.
         beside: the same of the load and the outside systems.
+        elsewhere: share of the machine that others took meanwhile.
         stages: seconds of each dossier, by stage.
     """
 
@@ -76,6 +78,7 @@ class Round:
     beside: Mapping[str, float]
     memory: Mapping[str, Memory]
     written: Written
+    elsewhere: float
     stages: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @property
@@ -100,6 +103,7 @@ async def play(chain: Chain, count: int, connections: int, rate: float | None = 
     before, _ = await chain.portal.known()
     servers = await written(chain.stack, chain.databases)
     cpu, beside = _cpu(chain.watched), _cpu(chain.beside)
+    all_of_it, clock, whole = machine(), time.monotonic(), time.process_time()
     begun, own = time.time(), time.process_time()
     found = await load(chain.ports, asked, connections=connections, rate=rate)
     own = time.process_time() - own
@@ -107,13 +111,17 @@ async def play(chain: Chain, count: int, connections: int, rate: float | None = 
         raise RuntimeError(f"{chain.name} refused: {dict(found.refused)}")
     last = await arrived(chain, before + count)
     await chain.at_rest()
+    spent, aside = _less(_cpu(chain.watched), cpu), _less(_cpu(chain.beside), beside)
+    ours = sum(spent.values()) + sum(aside.values()) + time.process_time() - whole
+    capacity = (time.monotonic() - clock) * len(os.sched_getaffinity(0))
     return Round(
         found,
         last - begun,
-        _less(_cpu(chain.watched), cpu),
-        {LOAD: own, **_less(_cpu(chain.beside), beside)},
+        spent,
+        {LOAD: own, **aside},
         memory(chain.watched),
         await written(chain.stack, chain.databases) - servers,
+        max(0.0, machine() - all_of_it - ours) / capacity,
         await _stages(chain, asked, found),
     )
 

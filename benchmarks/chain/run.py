@@ -14,6 +14,7 @@ import psutil
 
 from benchmarks.chain import others, ours
 from benchmarks.chain.backlog import backlog
+from benchmarks.chain.gate import Pair, ratios
 from benchmarks.chain.idle import idle
 from benchmarks.chain.rounds import Chain, Round, play
 from benchmarks.chain.soak import soak
@@ -81,10 +82,25 @@ class Run:
                     missing[name] = f"{type(error).__name__}: {error}"
                     found.pop(name)
 
+    async def pairs(self) -> list[Pair]:
+        """Rounds of ours and of the least chain in turns, until enough of them were quiet; twice as
+        many at most."""
+        found: list[Pair] = []
+        while len(found) < 2 * self.options.rounds:
+            both: dict[str, dict[str, Any]] = {}
+            for name in ("least", OURS):
+                async with self.started(name) as chain:
+                    both[name] = summary(await self.play(chain, self.options.count))
+            found.append((both[OURS], both["least"]))
+            quiet = ratios(found, self.options.busy)
+            others_took = max(one["elsewhere"] for one in both.values())
+            _say(f"{found[-1][0]['cpu'] / found[-1][1]['cpu']:.2f} times, {others_took:.0%} others")
+            if len(quiet) >= self.options.rounds:
+                break
+        return found
+
     async def once(self, name: str, chain: Chain) -> None:
         """What is not repeated: statements, a slow and a middling load, and idleness."""
-        if self.options.check or self.options.accept:
-            return
         count = min(self.options.count, _COUNTED)
         async with counted(self.where.stack) as statements:
             await self.play(chain, count)

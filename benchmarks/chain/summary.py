@@ -9,12 +9,13 @@ _MIB = 2**20
 
 def summary(one: Round) -> dict[str, Any]:
     """Figures of a round: CPU in seconds for 1,000 requests, memory in MiB, what was written in
-    bytes for each request, times in ms."""
+    bytes for each request, times in ms; and the share of the machine that others took."""
     count = one.load.accepted
     return {
         "count": count,
         "rate": one.rate,
         "intake_rate": one.load.rate,
+        "elsewhere": one.elsewhere,
         "cpu": one.cpu_per_1000,
         "cpu_by_role": {role: spent / count * 1000 for role, spent in one.cpu.items()},
         "cpu_beside": {role: spent / count * 1000 for role, spent in one.beside.items()},

@@ -73,6 +73,7 @@ def _rows(
         yield row(f"CPU {role}", _cpu, "cpu_by_role", role)
     for role in _roles(columns.values(), "cpu_beside"):
         yield row(f"not counted: {role}", _cpu, "cpu_beside", role)
+    yield row("not counted: others' share of the machine", _share, "elsewhere")
     for role in _roles(columns.values(), "memory"):
         yield row(f"MiB {role}, RSS / USS", _memory, role)
     yield row("transactions per request", _hundredths, "written", "transactions")
@@ -104,6 +105,10 @@ def _whole(rounds: Rounds, *path: str) -> str:
 
 def _hundredths(rounds: Rounds, *path: str) -> str:
     return f"{_median(rounds, *path):.2f}"
+
+
+def _share(rounds: Rounds, *path: str) -> str:
+    return f"{_median(rounds, *path):.0%}"
 
 
 def _optional(value: float | None) -> str:

@@ -83,6 +83,14 @@ async def written(stack: Stack, databases: Sequence[str]) -> Written:
     return Written(row["log"], row["size"], broker, row["transactions"])
 
 
+def machine() -> float:
+    """CPU seconds that all processors have worked so far, for whomever; a host's theft included."""
+    times = psutil.cpu_times()
+    idle = times.idle + times.iowait
+    doubled = times.guest + times.guest_nice  # which user and nice have in them
+    return float(sum(times) - idle - doubled)
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     """The value below which that share of them lies."""
     ordered = sorted(values)

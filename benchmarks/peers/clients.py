@@ -71,7 +71,7 @@ def _requests(
             "digitised": True,
             "url": f"https://kho.example.vn/ho-so/2026/{n:08d}.pdf",
         }
-        for n in range(8)
+        for n in range(10)
     ]
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
     for number in _numbers:
