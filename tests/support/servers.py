@@ -13,10 +13,15 @@ from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 from typing import Literal
 
+import psutil
+
 from backbone.postgres import EmbeddedPostgres
 from tests.support.rabbitmq import Broker, RabbitNode
 
 Which = Literal["postgres", "broker"]
+
+_MEMORY, _ROOM = Path("/dev/shm"), 4 << 30  # noqa: S108 - only a folder of our own is made there
+_SMALL = {"max_wal_size": "256MB"}  # of the log that a crash would need, by default up to 1 GB
 
 
 class ServerUnavailable(RuntimeError):
@@ -24,12 +29,16 @@ class ServerUnavailable(RuntimeError):
 
 
 class SharedServers:
-    """Owns the servers of a test run. Everything they write lies in one temporary folder."""
+    """Owns the servers of a test run. What they write lies in a temporary folder, PostgreSQL's
+    data in one of its own: a database is made and removed for nearly every test, which costs a
+    disk several times what it costs memory."""
 
     def __init__(self) -> None:
         _sweep()
-        self.folder = Path(tempfile.mkdtemp(prefix=f"lienthong-tests-{os.getpid()}-"))
-        self.folder.chmod(0o755)  # PostgreSQL runs as another account where we are root
+        prefix = f"lienthong-tests-{os.getpid()}-"
+        self.folder = Path(tempfile.mkdtemp(prefix=prefix))
+        self._data = Path(tempfile.mkdtemp(prefix=prefix, dir=_MEMORY if _has_room() else None))
+        self._data.chmod(0o755)  # PostgreSQL runs as another account where we are root
         self._locks = {"postgres": threading.Lock(), "broker": threading.Lock()}
         self._postgres: EmbeddedPostgres | None = None
         self._node: RabbitNode | None = None
@@ -56,13 +65,14 @@ class SharedServers:
             self._node.kill()  # its data goes with the folder; an orderly end takes 6 s
         if self._postgres is not None:
             self._postgres.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for folder in (self.folder, self._data):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _postgres_address(self) -> tuple[str, ...]:
         if given := os.environ.get("TEST_DATABASE_URL"):
             return (given.replace("postgresql+asyncpg://", "postgresql://", 1),)
         if self._postgres is None:
-            server = EmbeddedPostgres(self.folder / "postgres", fast=True)
+            server = EmbeddedPostgres(self._data, fast=True, settings=_SMALL)
             server.start()
             self._postgres = server
         return (self._postgres.dsn,)
@@ -127,7 +137,16 @@ def ask(address: str, key: bytes, which: Which) -> tuple[str, ...]:
 
 def _sweep() -> None:
     """Remove the folders of runs that were killed; their servers ended with them."""
-    for folder in Path(tempfile.gettempdir()).glob("lienthong-tests-*-*"):
-        owner = folder.name.split("-")[2]
-        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
-            shutil.rmtree(folder, ignore_errors=True)
+    for place in (Path(tempfile.gettempdir()), _MEMORY):
+        for folder in place.glob("lienthong-tests-*-*"):
+            owner = folder.name.split("-")[2]
+            if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _has_room() -> bool:
+    """Whether memory can hold the data without anybody missing it."""
+    if not os.access(_MEMORY, os.W_OK):
+        return False
+    available: int = psutil.virtual_memory().available
+    return min(shutil.disk_usage(_MEMORY).free, available) >= _ROOM
