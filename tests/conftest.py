@@ -16,8 +16,10 @@ from tests.support import servers
 from tests.support.databases import Databases, drop_run
 from tests.support.rabbitmq import Broker, RabbitNode
 
-# A process serves one application and freezes what it began with. Here it serves hundreds, one
-# after the other, and what is frozen is never given back.
+# A service's process collects and freezes once, when it has started. Here hundreds of applications
+# start, one after the other: what they began with must not be frozen, since it is never given back,
+# and what stays for all of them is, or each start would go through it again.
+_freeze = gc.freeze
 gc.freeze = lambda: None
 
 _TESTS = Path(__file__).parent
@@ -68,6 +70,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         suite = item.path.relative_to(_TESTS).parts[0]
         if suite in _SUITES:
             item.add_marker(suite)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Modules and tests are all there and stay to the end."""
+    gc.collect()
+    _freeze()
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
