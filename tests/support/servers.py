@@ -148,4 +148,5 @@ def _has_room() -> bool:
     """Whether memory can hold the data without anybody missing it."""
     if not os.access(_MEMORY, os.W_OK):
         return False
-    return min(shutil.disk_usage(_MEMORY).free, psutil.virtual_memory().available) >= _ROOM
+    available: int = psutil.virtual_memory().available
+    return min(shutil.disk_usage(_MEMORY).free, available) >= _ROOM
