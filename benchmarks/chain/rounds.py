@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import psutil
+
 from benchmarks.chain.usage import Memory, Written, machine, memory, percentile, written
 from benchmarks.peers.clients import Load, code_of, cpu_of, load
 from tests.support.stack import Stack
@@ -184,7 +186,13 @@ def shares(seconds: Sequence[float]) -> dict[str, float]:
 
 
 def _cpu(watched: Mapping[str, Sequence[int]]) -> dict[str, float]:
-    return {role: cpu_of(pids) for role, pids in watched.items()}
+    found = {}
+    for role, pids in watched.items():
+        try:
+            found[role] = cpu_of(pids)
+        except psutil.NoSuchProcess as error:
+            raise RuntimeError(f"{role} has ended") from error
+    return found
 
 
 def _less(after: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
