@@ -22,7 +22,7 @@ from benchmarks.chain.ours import OUTSIDE, servers
 from benchmarks.chain.rounds import Chain
 from benchmarks.peers import clients
 from benchmarks.peers.floor import TABLES
-from benchmarks.peers.least import STORE
+from benchmarks.peers.least import STORE, make_queue
 from tests.support.stack import Stack
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -173,6 +173,8 @@ async def running(
         broker = stack.rabbit.broker
         amqp = broker.create_vhost(name)
         ends.callback(broker.delete_vhost, name)
+        if not pipeline.framework:
+            await make_queue(amqp)
         databases = [f"peers_{part}" for part in ("intake", "store")]
         intake, store = [await _database(stack, one) for one in databases]
         await _execute(intake, TABLES)

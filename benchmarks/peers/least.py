@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS stored (
 CREATE INDEX IF NOT EXISTS stored_to_tell ON stored (stored_at) WHERE known_at IS NULL;
 """
 _WINDOW, _CALL, _CALLS = 500, 100, 4
-_PAUSE_SECONDS, _TRIES = 0.05, 20
+_PAUSE_SECONDS = 0.05
 _TAKE = f"""
 WITH taken_up AS (
     DELETE FROM to_send WHERE id IN (
@@ -48,21 +48,21 @@ ORDER BY stored_at LIMIT {_CALL * _CALLS}
 _TOLD = "UPDATE stored SET known_at = now() WHERE code = ANY($1::text[])"
 
 
+async def make_queue(amqp: str) -> None:
+    """Make the queue: two roles that do so at the same moment get in each other's way."""
+    async with await aio_pika.connect(amqp) as connection:
+        await _declared(await connection.channel())
+
+
 async def _queue(amqp: str) -> tuple[Any, Any]:
-    """The queue; relay and consumer make it at the same moment, which one of them may fail of."""
-    for _ in range(_TRIES):
-        try:
-            return await _declared(amqp)
-        except aio_pika.exceptions.AMQPError:
-            await asyncio.sleep(_PAUSE_SECONDS)
-    return await _declared(amqp)
-
-
-async def _declared(amqp: str) -> tuple[Any, Any]:
     channel = await (await aio_pika.connect(amqp)).channel(publisher_confirms=True)
     await channel.set_qos(prefetch_count=2 * _WINDOW)
+    return channel, await _declared(channel)
+
+
+async def _declared(channel: Any) -> Any:
     arguments: dict[str, Any] = {"x-queue-type": "quorum"}
-    return channel, await channel.declare_queue(QUEUE, durable=True, arguments=arguments)
+    return await channel.declare_queue(QUEUE, durable=True, arguments=arguments)
 
 
 async def relay(options: argparse.Namespace) -> None:

@@ -25,9 +25,9 @@ async def waits(monkeypatch: pytest.MonkeyPatch, arrivals: Iterator[int], full: 
     ("arrivals", "expected"),
     [
         ([1, 1], 1),  # one alone waits a single moment
-        ([1, 3], 1),
+        ([1, 2], 1),
         ([1, 9, 17, 18], 3),  # as long as much keeps coming
-        ([1, 20, 40, 60, 80, 100], 5),  # but not for ever
+        ([1, *range(20, 120, 10)], 10),  # but not for ever
         ([150, 190, 230], 2),  # and no longer than until it is full
         ([200], 0),
     ],

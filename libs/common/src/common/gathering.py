@@ -3,15 +3,15 @@
 import asyncio
 from collections.abc import Callable
 
-_STEP_SECONDS, _STEPS, _MANY = 0.01, 5, 4
+_STEP_SECONDS, _STEPS, _MANY = 0.01, 10, 2
 
 
 async def gathered(arrived: Callable[[], int], full: int) -> None:
     """Wait a moment, and as long as much keeps arriving.
 
     A transaction costs nearly as much for one event as for fifty. Where little happens this adds
-    ten milliseconds; at some hundreds a second up to fifty, where a shorter wait would only move
-    the queue to a busier place.
+    ten milliseconds; from some hundreds a second on up to a hundred, where a shorter wait would
+    only move the queue to a busier place.
 
     Args:
         arrived: how many have arrived by now.
