@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from common import gathering
 from common.gathering import gathered
 
 
@@ -16,7 +15,7 @@ async def waits(monkeypatch: pytest.MonkeyPatch, arrivals: Iterator[int], full: 
         nonlocal slept, arrived
         slept, arrived = slept + 1, next(arrivals)
 
-    monkeypatch.setattr(gathering.asyncio, "sleep", sleep)
+    monkeypatch.setattr("common.gathering.asyncio.sleep", sleep)
     await gathered(lambda: arrived, full)
     return slept
 
