@@ -50,7 +50,7 @@ fix: $(READY) ## format the code and repair what the linter can
 	@$(BIN)/ruff format .
 
 bench: $(READY) ## print the figures; ONLY="chain codes" runs some, with ARGS=; CHECK=1: slower than kept?
-	@$(BIN)/python -m benchmarks $(if $(CHECK),chain -- --check,$(ONLY) $(if $(ARGS),-- $(ARGS)))
+	@$(BIN)/python -m $(if $(CHECK),benchmarks.chain --check $(ARGS),benchmarks $(ONLY) $(if $(ARGS),-- $(ARGS)))
 
 chaos: $(READY) ## faults under load: SEED=, DOSSIERS=, FAULTS=; FULL=1 in long rounds; MUTANTS=1
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(DOSSIERS),--dossiers $(DOSSIERS)) \
