@@ -1,7 +1,6 @@
 """The tests' servers and databases, markers by folder, and the account of what was not run."""
 
 import asyncio
-import gc
 import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -12,15 +11,11 @@ import pytest
 import uvloop
 
 from backbone.leash import die_with
-from tests.support import servers
+from tests.support import applications, servers
 from tests.support.databases import Databases, drop_run
 from tests.support.rabbitmq import Broker, RabbitNode
 
-# A service's process collects and freezes once, when it has started. Here hundreds of applications
-# start, one after the other: what they began with must not be frozen, since it is never given back,
-# and what stays for all of them is, or each start would go through it again.
-_freeze = gc.freeze
-gc.freeze = lambda: None
+applications.share()
 
 _TESTS = Path(__file__).parent
 _SUITES = ("unit", "contract", "integration", "e2e", "chaos")
@@ -74,9 +69,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish() -> None:
-    """Modules and tests are all there and stay to the end."""
-    gc.collect()
-    _freeze()
+    """Modules and tests are all there."""
+    applications.freeze()
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

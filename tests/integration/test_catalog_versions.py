@@ -24,10 +24,12 @@ from tests.support.catalog import (
     a_procedure,
     core_of,
     database_of,
+    loaded_database,
     operator,
     published,
     running,
 )
+from tests.support.databases import Databases
 from tests.unit.test_catalog_records import RECORD
 
 TODAY = vietnam_day()
@@ -57,9 +59,9 @@ def of_code(listener: Listener) -> list[ProcedurePublished]:
     ]
 
 
-async def test_a_dossier_of_a_day_is_judged_by_the_version_of_that_day(database_url):
+async def test_a_dossier_of_a_day_is_judged_by_the_version_of_that_day(databases: Databases):
     listener = Listener()
-    async with running(await database_url("catalog"), listener) as client:
+    async with running(await loaded_database(databases), listener) as client:
 
         async def imported(*entries: object) -> Any:
             answer = await client.post("/v1/imports", content=ndjson(*entries), headers=operator())
@@ -169,8 +171,8 @@ async def test_a_later_package_does_not_undo_what_the_portal_said(database_url):
         assert versions[1][2]["service_level_reason"]["basis"]["number"] == "42/2022/NĐ-CP"
 
 
-async def test_faults_are_put_down_and_stop_nothing(database_url):
-    async with running(await database_url("catalog"), Listener()) as client:
+async def test_faults_are_put_down_and_stop_nothing(databases: Databases):
+    async with running(await loaded_database(databases), Listener()) as client:
         broken = b"{not json\n\n" + ndjson({"MaTTHC": CODE}, RECORD, {"code": "x"}) + b"\n"
         answer = await client.post("/v1/imports", content=broken, headers=operator())
         report = answer.json()
@@ -199,8 +201,8 @@ async def test_faults_are_put_down_and_stop_nothing(database_url):
     ("headers", "status"),
     [({}, 401), (operator(scope="dossiers:write"), 403), (operator("H56"), 403)],
 )
-async def test_only_operators_of_all_agencies_import(database_url, headers, status):
-    async with running(await database_url("catalog"), Listener()) as client:
+async def test_only_operators_of_all_agencies_import(databases: Databases, headers, status):
+    async with running(await loaded_database(databases), Listener()) as client:
         for path in ("/v1/imports", "/v1/imports/sync"):
             answer = await client.post(path, content=ndjson(RECORD), headers=headers)
             assert answer.status_code == status
@@ -209,8 +211,8 @@ async def test_only_operators_of_all_agencies_import(database_url, headers, stat
         assert (none.status_code, none.json()["type"]) == (409, "urn:lienthong:problem:no-portal")
 
 
-async def test_a_portal_follows_the_feed_and_misses_nothing(database_url):
-    async with running(await database_url("catalog"), Listener()) as client:
+async def test_a_portal_follows_the_feed_and_misses_nothing(databases: Databases):
+    async with running(await loaded_database(databases), Listener()) as client:
 
         async def followed(since: str = "", **more: str) -> tuple[list[dict], str]:
             found: list[dict] = []
@@ -277,8 +279,8 @@ async def test_a_reader_with_a_date_is_told_that_nothing_changed(database_url):
             assert (await client.get(path, headers=old)).status_code == 200
 
 
-async def test_groups_and_the_hierarchy_say_only_what_is_known(database_url):
-    async with running(await database_url("catalog"), Listener()) as client:
+async def test_groups_and_the_hierarchy_say_only_what_is_known(databases: Databases):
+    async with running(await loaded_database(databases), Listener()) as client:
         below = [
             {"agency": {"code": code, "name": f"Đơn vị {code}", "confidence": "high"}}
             for code in ("H56.14", "H56.14.02", "H5.1")
@@ -314,13 +316,13 @@ async def test_groups_and_the_hierarchy_say_only_what_is_known(database_url):
             assert [one["code"] for one in found] == [CODE], filters
 
 
-async def test_an_older_edition_of_a_code_list_stays_readable(database_url):
+async def test_an_older_edition_of_a_code_list_stays_readable(databases: Databases):
     def listed(name: str) -> dict[str, object]:
         package = a_package(1).code_lists[0]
         item = CodeItem(code="1", name=name)
         return {"code_list": package.model_copy(update={"items": (item,)}).model_dump(mode="json")}
 
-    async with running(await database_url("catalog"), Listener()) as client:
+    async with running(await loaded_database(databases), Listener()) as client:
         await client.post("/v1/imports", content=ndjson(listed("Tại quầy")), headers=operator())
         now = (await client.get("/v1/code-lists/channel")).json()
         assert ([one["name"] for one in now["items"]], now["revision"]) == (["Tại quầy"], 2)

@@ -23,6 +23,7 @@ from common.outbox import Outbox
 from common.service import Core, Shared
 from common.transport.base import Queue
 from common.transport.local import LocalTransport
+from tests.support.databases import Databases
 
 _KEY = ec.generate_private_key(ec.SECP256R1())
 
@@ -91,6 +92,17 @@ async def running(url: str, listener: Listener, **changed: Any) -> AsyncIterator
             while (await client.get("/readyz")).status_code != 200:
                 await asyncio.sleep(0.02)
         yield client
+
+
+async def _prepared(url: str) -> None:
+    async with running(url, Listener()):
+        pass  # it ends when all that it loaded is told
+
+
+async def loaded_database(databases: Databases) -> str:
+    """The address of a fresh database of a service that has loaded its data and told it."""
+    template = await databases.template("catalog", _prepared)
+    return await databases.create("catalog", template=template)
 
 
 def core_of(client: httpx.AsyncClient) -> Core:
