@@ -1,5 +1,6 @@
 """The test suites of `make test`, in the order in which they tell most for the time they take."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -26,13 +27,10 @@ class Suite:
 
 # A file stays with one worker, so that what its tests share is started once. Files go out in the
 # order of the folders, not the ones with most tests first: at the end a worker that is done must
-# not wait for another whose file of one test takes half a minute.
-PARALLEL = (
-    "--numprocesses=auto",
-    "--maxprocesses=4",
-    "--dist=loadfile",
-    "--no-loadscope-reorder",
-)
+# not wait for another whose file of one test takes half a minute. There is one worker more than
+# processors, since tests wait for servers and for time to pass.
+_WORKERS = min((os.cpu_count() or 1) + 1, 4)
+PARALLEL = (f"--numprocesses={_WORKERS}", "--dist=loadfile", "--no-loadscope-reorder")
 SUITES = (
     Suite(("contract", "integration", "unit"), PARALLEL),
     # Each of these starts all services as processes of their own: one at a time.

@@ -5,6 +5,7 @@ import json
 from datetime import datetime
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -15,6 +16,8 @@ from common.contracts.catalog import (
     ProcedurePublished,
 )
 from common.contracts.commands import Submit
+from common.database import Database
+from common.settings import DatabaseSettings
 from gateway.store import catalogue as catalogue_store
 from gateway.store.catalogue import Version
 from gateway.use_cases import reference
@@ -114,30 +117,30 @@ async def test_a_closed_agency_stays_known(databases: Databases, tmp_path) -> No
 
 
 async def test_a_catalogue_that_stays_as_it_is_is_not_read_again(
-    databases: Databases, tmp_path, monkeypatch
+    databases: Databases, monkeypatch
 ) -> None:
     """However much of it came in at one moment."""
-    monkeypatch.setattr(reference, "_REFRESH_SECONDS", 3600.0)
-    async with running_gateway(await gateway_database(databases), tmp_path) as gateway:
-        database = gateway.app.state.core.database
-        async with database.transaction() as connection:
-            for table in ("known_procedure", "known_procedure_version", "known_agency"):
-                await connection.execute(
-                    text(f"UPDATE {table} SET changed_at = now() - interval '1 minute'")
-                )
-        read: list[int] = []
-        since = catalogue_store.procedures_since
+    url = await gateway_database(databases)
+    database = Database(DatabaseSettings(database_url=SecretStr(url)), name="test")
+    async with database.transaction() as connection:
+        for table in ("known_procedure", "known_procedure_version", "known_agency"):
+            await connection.execute(
+                text(f"UPDATE {table} SET changed_at = now() - interval '1 minute'")
+            )
+    read: list[int] = []
+    since = catalogue_store.procedures_since
 
-        async def watched(connection: AsyncConnection, moment: datetime) -> list[Version]:
-            found = await since(connection, moment)
-            read.append(len(found))
-            return found
+    async def watched(connection: AsyncConnection, moment: datetime) -> list[Version]:
+        found = await since(connection, moment)
+        read.append(len(found))
+        return found
 
-        monkeypatch.setattr(catalogue_store, "procedures_since", watched)
-        known = reference.Reference(database)
-        await known.refresh()
-        await known.refresh()
-        assert read == [1, 0]
+    monkeypatch.setattr(catalogue_store, "procedures_since", watched)
+    known = reference.Reference(database)
+    await known.refresh()
+    await known.refresh()
+    await database.close()
+    assert read == [1, 0]
 
 
 async def test_a_refresh_that_fails_is_tried_again(
