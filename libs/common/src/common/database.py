@@ -8,8 +8,6 @@ from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -90,11 +88,36 @@ class Database:
 
 
 async def migrate(database: Database, package: str) -> None:
-    """Bring the schema to the newest revision of ``<package>.migrations``.
+    """Bring the schema to the newest revision of ``<package>.migrations``, where it is not there.
 
     One process at a time, by an advisory lock; lock and statement timeouts keep a migration from
     queueing up behind, or holding up, the services that run.
     """
+    if await _revision(database) != newest_revision(package):
+        await _upgrade(database, package)
+    await ensure_partitions(database)
+
+
+def newest_revision(package: str) -> str:
+    """The highest revision; each is in a file that is named after it, ``0001_begin.py``."""
+    versions = resources.files(package) / "migrations" / "versions"
+    return max(file.name.partition("_")[0] for file in versions.iterdir() if file.name[0].isdigit())
+
+
+async def _revision(database: Database) -> str | None:
+    async with database.reading() as connection:
+        table = await connection.execute(text("SELECT to_regclass('alembic_version')"))
+        if table.scalar() is None:
+            return None
+        found = await connection.execute(text("SELECT version_num FROM alembic_version"))
+        return found.scalar_one_or_none()
+
+
+async def _upgrade(database: Database, package: str) -> None:
+    # Not for every start: it takes nine megabytes, for as long as the process lives.
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(resources.files(package) / "migrations"))
     config.set_main_option("path_separator", "os")
@@ -108,7 +131,6 @@ async def migrate(database: Database, package: str) -> None:
 
     async with database.engine.begin() as connection:
         await connection.run_sync(upgrade)
-    await ensure_partitions(database)
 
 
 def run_migrations(context: Any) -> None:
