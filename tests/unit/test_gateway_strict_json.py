@@ -4,7 +4,7 @@ import json
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.api.strict_json import DEEPEST, checked
@@ -27,6 +27,7 @@ VALUES = st.recursive(
 
 
 @given(VALUES, st.sampled_from([None, 1, "\t"]), st.booleans())
+@example(value=[-(2**63), 2**63 - 1, 0.5], indent=None, ascii_only=False)
 def test_every_other_json_text_is_taken_as_it_is(value, indent, ascii_only) -> None:
     raw = json.dumps(value, indent=indent, ensure_ascii=ascii_only).encode()
     assert checked(raw) == orjson.loads(raw)

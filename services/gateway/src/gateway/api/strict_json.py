@@ -20,7 +20,7 @@ _INT64 = 2**63
 # Every name of a member, and now and then a piece of a string that looks like one.
 _NAMES = re.compile(rb'"[ \t\r\n]*:')
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_NUMBER = re.compile(rb"-?([0-9]+)(\.[0-9]+)?(?:[eE]([+-]?[0-9]+))?")
+_NUMBER = re.compile(rb"(-?)([0-9]+)(\.[0-9]+)?(?:[eE]([+-]?[0-9]+))?")
 _MOST_DIGITS = 40
 _LARGEST_EXPONENT = 308
 
@@ -101,12 +101,12 @@ def _names_once(raw: bytes) -> None:
 
 def _numbers_sane(raw: bytes) -> None:
     """Raise for numbers that a double cannot hold or that only cost time to read."""
-    for whole, fraction, exponent in _NUMBER.findall(_STRING.sub(b'""', raw)):
+    for sign, whole, fraction, exponent in _NUMBER.findall(_STRING.sub(b'""', raw)):
         if len(whole) + len(fraction) > _MOST_DIGITS or len(exponent) > len("+308"):
             raise _number()
         if exponent and abs(int(exponent)) > _LARGEST_EXPONENT:
             raise _number()
-        if not fraction and not exponent and int(whole) >= _INT64:
+        if not fraction and not exponent and not -_INT64 <= int(sign + whole) < _INT64:
             raise _number()
 
 
