@@ -149,7 +149,7 @@ class Deliverer:
                     continue
                 self._queued.clear()
                 if self._news or not self._ready or time.monotonic() >= self._look_at:
-                    if not self._ready and not self._claims.more:
+                    if not (self._ready or self._claims.more or self._claims.digging):
                         await asyncio.sleep(_GATHER_SECONDS)
                     self._news = False
                     self._enter(await self._claimed(1 if self._ready else free))
