@@ -33,7 +33,7 @@ from common.command import server
 from common.database import Database
 from common.parking import DatabaseHistory
 from common.service import Shared
-from common.settings import DatabaseSettings
+from common.settings import DatabaseSettings, ServerSettings
 from common.transport.local import LocalTransport
 
 MODULES = {
@@ -226,17 +226,31 @@ async def running(plan: Plan, spans: SpanProcessor | None = None) -> AsyncIterat
         stack.push_async_callback(transport.stop_consuming)
         for name, module in MODULES.items():
             settings = module.Settings(**settings_of(plan, name))
-            await stack.enter_async_context(_serving(module.create_app(settings, shared), settings))
+            await stack.enter_async_context(serving(module.create_app(settings, shared), settings))
         transport.open()
         yield
 
 
 @asynccontextmanager
-async def _serving(app: FastAPI, settings: Any) -> AsyncIterator[None]:
+async def serving(app: FastAPI, settings: ServerSettings) -> AsyncIterator[None]:
+    """Serve an application beside others until the block ends.
+
+    Raises:
+        RuntimeError: it did not start, for example since its port is taken.
+    """
     served = server(app, settings)
     # Several servers share this process: its signals are the caller's business.
     served.capture_signals = nullcontext  # type: ignore[method-assign, assignment]
-    task = asyncio.create_task(served.serve(), name=app.title)
+
+    async def serve() -> None:
+        try:
+            await served.serve()
+        except SystemExit:
+            # Where a start fails the server ends the process. Out of a task that takes the event
+            # loop away from the other services, which then never end.
+            pass
+
+    task = asyncio.create_task(serve(), name=app.title)
     while not served.started:
         if task.done():
             await task
