@@ -122,8 +122,7 @@ class Claims:
         ring = await rows.turns(connection, self._partner.name, after, most, shut)
         if not ring:
             return []
-        # Where all had a turn, the next round begins at the beginning, which is one walk, not two.
-        self._served[lane] = ring[-1][1] if len(ring) == most else ""
+        self._served[lane] = ring[-1][1]
         turns, tried = [], set()
         for turn in ring:
             line = self._line(turn[1])
