@@ -33,8 +33,8 @@ from common.sealing import KeyRing
 from common.service import Core, Shared
 from common.transport.base import Message, Queue
 from common.transport.local import LocalTransport
-from signature_connector.clients import EsignGateway
 from signature_connector.main import create_app
+from signature_connector.providers.esign import EsignGateway
 from signature_connector.settings import Settings
 from signature_connector.use_cases.book import Book
 from signature_connector.use_cases.steps import Steps

@@ -25,6 +25,8 @@ from signature_connector.domain.findings import (
     refused,
 )
 from signature_connector.domain.provider import (
+    Abilities,
+    Called,
     Credential,
     Credentials,
     Declined,
@@ -121,14 +123,17 @@ def _report(refusal: Finding | None, code: str, facts: Any = None) -> Report:
     return Report((refusal or passed(code),), facts or {})
 
 
+ABILITIES = Abilities(signs="files", waits=True, confirms="nothing")
+
+
 @dataclass
 class Provider:
     """Gives the answers it is given, and writes down who was asked."""
 
     name: str = "double"
-    confirms: Any = "nothing"
+    abilities: Abilities = ABILITIES
     lists: Any = field(default_factory=lambda: Credentials([CREDENTIAL], Reply("200")))
-    signs: Any = field(default_factory=lambda: Signed(SIGNED, Reply("200")))
+    signs: Any = field(default_factory=lambda: Signed({UUID(int=7): SIGNED}, Reply("200")))
     orders: list[Order] = field(default_factory=list)
     never_sent: int = 0
 
@@ -136,13 +141,19 @@ class Provider:
         assert user == USER
         return self.lists
 
-    async def sign(self, order: Order) -> Any:
+    async def submit(self, order: Order) -> Any:
         self.orders.append(order)
         if isinstance(self.signs, NeverSent):
             self.never_sent += 1
         if isinstance(self.signs, BaseException):
             raise self.signs
         return self.signs
+
+    async def status(self, order: Order, submission: str | None) -> Unavailable:
+        raise AssertionError("this provider has no status call")
+
+    def called(self, body: bytes) -> Called:
+        raise AssertionError("this provider calls nobody")
 
 
 @dataclass
@@ -236,7 +247,7 @@ async def test_a_request_goes_all_the_way() -> None:
         State.COMPLETED,
     ]
     (order,) = bench.provider.orders
-    assert (order.user, order.content, order.credential) == (USER, DOCUMENT, CREDENTIAL)
+    assert (order.user, order.papers[0].content, order.credential) == (USER, DOCUMENT, CREDENTIAL)
     assert order.outgoing_id == uuid5(request.request_id, "1") == request.outgoing_id
     assert bench.files.kept[request.returned_file or ""] == SIGNED
     assert request.signed_at == datetime(2026, 11, 2, 9, tzinfo=UTC)
@@ -277,11 +288,11 @@ async def test_a_call_that_never_left_is_made_again_later() -> None:
     assert steps[-1].wait is not None
     assert 0 < steps[-1].wait <= 300
     assert (request.attempts, request.submissions) == (1, 1)
-    bench.provider.signs = Signed(SIGNED, Reply("200"))
+    bench.provider.signs = Signed({UUID(int=7): SIGNED}, Reply("200"))
     request, _ = await bench.run(request)
     assert request.state is State.COMPLETED
     first, second = bench.provider.orders
-    assert first.request_id == second.request_id
+    assert first.papers == second.papers
     assert first.outgoing_id != second.outgoing_id
 
 
@@ -392,7 +403,7 @@ LISTS = st.sampled_from(
 )
 SIGNS = st.sampled_from(
     [
-        Signed(SIGNED, Reply("200")),
+        Signed({UUID(int=7): SIGNED}, Reply("200")),
         Declined("rejected-by-user", Reply("4002")),
         Declined("expired", Reply("4001")),
         NeverSent("ClientConnectorError"),

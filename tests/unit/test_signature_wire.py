@@ -14,29 +14,29 @@ import pytest
 from pydantic import SecretStr
 
 from common.http import http_client
-from signature_connector.clients import EsignGateway, clear_answers, file_name
 from signature_connector.domain.provider import (
     Credential,
     Credentials,
     Declined,
     NeverSent,
     Order,
+    Paper,
     Reply,
     Signed,
     Unavailable,
     Unclear,
 )
+from signature_connector.providers.esign import EsignGateway, clear_answers, file_name
 
 GOLDEN = Path(__file__).parent / "golden" / "esign"
 USER = "001099000001"
+DOCUMENT = UUID("0190d0f0-0000-7000-8000-000000000001")
 ORDER = Order(
-    request_id=UUID("0190d0f0-0000-7000-8000-000000000001"),
     outgoing_id=UUID("0190d0f0-0000-7000-8000-00000000000a"),
     user=USER,
     ca_name="VNPT-CA",
     credential=Credential(b"\x30\x82\x01\x93", "27893aaebf7ec609", "T5f2c8a"),
-    document_name="Giấy chứng nhận",
-    content=b"%PDF-1.7\n",
+    papers=(Paper(DOCUMENT, "Giấy chứng nhận", b"%PDF-1.7\n"),),
 )
 LONGEST = 4096
 
@@ -101,14 +101,14 @@ async def test_a_document_is_sent_and_taken_back_as_in_the_golden_files() -> Non
         return httpx.Response(200, json=golden("sign_file.answer"))
 
     async with answering(handle) as esign:
-        answer = await esign.sign(ORDER)
+        answer = await esign.submit(ORDER)
     (request,) = seen
     assert (request.method, request.url.path) == ("POST", "/sign_file")
     assert "authorization" not in request.headers
     assert request.headers["x-request-id"] == str(ORDER.outgoing_id)
     assert request.headers["connection"] == "close"
     assert json.loads(request.content) == golden("sign_file.request")
-    assert answer == Signed(b"%PDF-1.7\nsigned", Reply("200", "Thành công", "T5f2c8a"))
+    assert answer == Signed({DOCUMENT: b"%PDF-1.7\nsigned"}, Reply("200", "Thành công", "T5f2c8a"))
 
 
 @pytest.mark.parametrize(
@@ -117,14 +117,14 @@ async def test_a_document_is_sent_and_taken_back_as_in_the_golden_files() -> Non
 )
 async def test_a_clear_no_is_told_apart(name: str, outcome: str, code: str) -> None:
     async with answering(golden(f"sign_file.{name}")) as esign:
-        answer = await esign.sign(ORDER)
+        answer = await esign.submit(ORDER)
     assert isinstance(answer, Declined)
     assert (answer.outcome, answer.reply.code) == (outcome, code)
 
 
 async def test_a_reply_names_nobody() -> None:
     async with answering(golden("sign_file.refused")) as esign:
-        answer = await esign.sign(ORDER)
+        answer = await esign.submit(ORDER)
     assert isinstance(answer, Declined)
     assert answer.reply.message == "Người dùng … từ chối ký số (mã …)"
     async with answering(golden("get_certificate.refused")) as esign:
@@ -175,13 +175,13 @@ def _done(**changed: Any) -> dict[str, Any]:
 async def test_any_other_answer_to_the_signing_call_is_unclear(answer: Any) -> None:
     """Also one that contradicts itself: refused, and yet with a file."""
     async with answering(answer) as esign:
-        assert isinstance(await esign.sign(ORDER), Unclear)
+        assert isinstance(await esign.submit(ORDER), Unclear)
 
 
 @pytest.mark.parametrize("code", sorted(clear_answers("signing")))
 async def test_clear_answers_come_from_the_table(code: str) -> None:
     async with answering(_done(status_code=code, signFiles=[])) as esign:
-        answer = await esign.sign(ORDER)
+        answer = await esign.submit(ORDER)
     assert isinstance(answer, Declined)
     assert answer.outcome == clear_answers("signing")[code]
 
@@ -247,14 +247,14 @@ async def test_a_refused_connection_was_never_sent() -> None:
         reserved.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
         url = f"http://127.0.0.1:{reserved.getsockname()[1]}"
         async with http_client(base_url=url) as http:
-            answer = await gateway(http).sign(ORDER)
+            answer = await gateway(http).submit(ORDER)
             assert isinstance(answer, NeverSent)
             assert isinstance(await gateway(http).credentials(USER, "VNPT-CA"), Unavailable)
 
 
 async def test_an_unknown_host_was_never_sent() -> None:
     async with http_client(base_url="http://nowhere.invalid") as http:
-        assert isinstance(await gateway(http).sign(ORDER), NeverSent)
+        assert isinstance(await gateway(http).submit(ORDER), NeverSent)
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ async def test_a_connection_that_breaks_after_sending_is_unclear(told: bytes) ->
         writer.close()
 
     async with await _server(behave) as server, http_client(base_url=_url(server)) as http:
-        answer = await gateway(http).sign(ORDER)
+        answer = await gateway(http).submit(ORDER)
     assert isinstance(answer, Unclear)
     assert not answer.timed_out
 
@@ -288,7 +288,7 @@ async def test_a_gateway_that_never_answers_is_unclear_in_time(drip: bool) -> No
 
     async with await _server(behave) as server, http_client(base_url=_url(server)) as http:
         async with asyncio.timeout(5):
-            answer = await gateway(http, user_seconds=0.3).sign(ORDER)
+            answer = await gateway(http, user_seconds=0.3).submit(ORDER)
     assert isinstance(answer, Unclear)
     assert answer.timed_out
 

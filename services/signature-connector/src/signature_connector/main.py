@@ -11,8 +11,8 @@ from common.exchanges import Exchanges
 from common.http import http_client
 from common.service import Core, Parts, Shared, create_service
 from signature_connector.api import router
-from signature_connector.clients import EsignGateway
 from signature_connector.consumers import subscriptions
+from signature_connector.providers.esign import EsignGateway
 from signature_connector.settings import Settings
 from signature_connector.store.erasure import SEAL_PLACES
 from signature_connector.use_cases.book import Book

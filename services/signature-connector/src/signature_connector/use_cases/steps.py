@@ -24,11 +24,13 @@ from signature_connector.domain.findings import (
     warning,
 )
 from signature_connector.domain.provider import (
+    Accepted,
     Credential,
     Credentials,
     Declined,
     NeverSent,
     Order,
+    Paper,
     Provider,
     Signed,
     Unavailable,
@@ -152,7 +154,10 @@ class Steps:
         document = await self._examiner.document(content)
         facts: dict[str, Any] = {
             "document": document.body(),
-            "provider": {"name": self._provider.name, "confirms": self._provider.confirms},
+            "provider": {
+                "name": self._provider.name,
+                "confirms": self._provider.abilities.confirms,
+            },
         }
         if document.refusal:
             return Next(_failed(document.refusal, facts))
@@ -212,17 +217,15 @@ class Steps:
         credential = self._credential(request)
         number = request.submissions + 1
         order = Order(
-            request_id=request.request_id,
             outgoing_id=uuid5(request.request_id, str(number)),
             user=self._keys.open(request.sealed_user, request.owner),
             ca_name=request.ca_name,
             credential=credential,
-            document_name=request.document_name,
-            content=content,
+            papers=(Paper(request.request_id, request.document_name, content),),
         )
         facts = {
             "outgoing_id": str(order.outgoing_id),
-            "doc_id": str(order.request_id),
+            "doc_id": str(request.request_id),
             "transaction_id": credential.transaction_id,
             "serial_number": request.serial_number,
             "sent_sha256": request.file,
@@ -232,14 +235,14 @@ class Steps:
     # From here on nothing is done twice.
 
     async def _submit(self, request: Request, order: Order) -> Next:
-        answer = await self._provider.sign(order)
+        answer = await self._provider.submit(order)
         facts: dict[str, Any] = {"outgoing_id": str(order.outgoing_id)}
         match answer:
             case NeverSent():
                 return Next(self._never_sent(request, answer, facts), provider_failed=True)
             case Signed():
                 facts["reply"] = answer.reply.body()
-                return Next(await self._keep(answer, facts), provider_failed=False)
+                return Next(await self._keep(request, answer, facts), provider_failed=False)
             case Declined():
                 facts["reply"] = answer.reply.body()
                 finding = refused(_NO[answer.outcome], f"code {answer.reply.code}")
@@ -250,10 +253,15 @@ class Steps:
                 step = _held(refused("unclear-answer", answer.reason), facts)
                 # A person who lets time run out says nothing about the provider.
                 return Next(step, provider_failed=None if answer.timed_out else True)
+            case Accepted():
+                facts["reply"] = answer.reply.body()
+                return Next(_held(refused("unclear-answer", "accepted"), facts))
 
-    async def _keep(self, answer: Signed, facts: dict[str, Any]) -> Step:
+    async def _keep(self, request: Request, answer: Signed, facts: dict[str, Any]) -> Step:
         """Store what came back before anything is thought about it."""
-        content = answer.content
+        content = answer.results.get(request.request_id)
+        if not isinstance(content, bytes):
+            return _held(refused("unclear-answer", "no file"), facts)
         facts["returned_sha256"] = hashlib.sha256(content).hexdigest()
         facts["returned_bytes"] = len(content)
         returned_at = datetime.now(UTC)

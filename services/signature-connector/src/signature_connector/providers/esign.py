@@ -19,6 +19,8 @@ from pydantic import SecretStr
 
 from common.http import never_sent, retry_after
 from signature_connector.domain.provider import (
+    Abilities,
+    Called,
     Credential,
     Credentials,
     Declined,
@@ -28,6 +30,7 @@ from signature_connector.domain.provider import (
     Signed,
     Unavailable,
     Unclear,
+    Unreadable,
 )
 
 DONE = "200"
@@ -68,7 +71,7 @@ class EsignGateway:
     """
 
     name = "esign"
-    confirms: Literal["nothing", "status"] = "nothing"
+    abilities = Abilities(signs="files", waits=True, confirms="nothing")
 
     def __init__(
         self,
@@ -117,8 +120,9 @@ class EsignGateway:
             return Declined(self._certificates[reply.code], reply)
         return Unavailable(f"code {reply.code}", reply, retry_after(answer))
 
-    async def sign(self, order: Order) -> Signed | Declined | NeverSent | Unclear:
+    async def submit(self, order: Order) -> Signed | Declined | NeverSent | Unclear:
         """``sign_file``: returns when the person has decided, or time is up."""
+        (paper,) = order.papers
         try:
             answer, body = await self._post(
                 "/sign_file",
@@ -141,10 +145,20 @@ class EsignGateway:
         files = told.get("signFiles")
         if reply.code == DONE:
             content = _only_file(files)
-            return Signed(content, reply) if content else Unclear("no file", reply)
+            if not content:
+                return Unclear("no file", reply)
+            return Signed({paper.request_id: content}, reply)
         if reply.code in self._signing and not files:
             return Declined(self._signing[reply.code], reply)
         return Unclear(f"code {reply.code}", reply)
+
+    async def status(self, order: Order, submission: str | None) -> Unavailable:
+        """The gateway has no call for it."""
+        return Unavailable("no status call")
+
+    def called(self, body: bytes) -> Called:
+        """The gateway calls nobody."""
+        raise Unreadable("the eSign gateway has no callbacks")
 
     async def _post(
         self,
@@ -174,6 +188,7 @@ class EsignGateway:
 
 def wire_order(order: Order) -> dict[str, Any]:
     """The body of ``sign_file``. ``doc_id`` is ours and is shown on the person's phone."""
+    (paper,) = order.papers
     return {
         "user_id": order.user,
         "ca_name": order.ca_name,
@@ -182,9 +197,9 @@ def wire_order(order: Order) -> dict[str, Any]:
         "transaction_id": order.credential.transaction_id,
         "sign_files": [
             {
-                "doc_id": str(order.request_id),
-                "file_name": file_name(order.document_name),
-                "file_base64": base64.b64encode(order.content).decode(),
+                "doc_id": str(paper.request_id),
+                "file_name": file_name(paper.name),
+                "file_base64": base64.b64encode(paper.content or b"").decode(),
             }
         ],
     }

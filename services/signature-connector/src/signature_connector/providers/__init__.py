@@ -1,0 +1,1 @@
+"""Adapters of signing providers, one module for each dialect."""
