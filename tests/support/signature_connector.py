@@ -37,6 +37,7 @@ from signature_connector.main import create_app
 from signature_connector.providers.esign import EsignGateway
 from signature_connector.settings import Settings
 from signature_connector.use_cases.book import Book
+from signature_connector.use_cases.providers import Always
 from signature_connector.use_cases.steps import Steps
 from signature_connector.verification.bundle import read_bundle
 from signature_connector.verification.isolation import Examiner
@@ -340,7 +341,7 @@ async def workshop(configured: Settings) -> AsyncIterator[Workshop]:
                 longest=configured.file_limit,
             )
             steps = Steps(
-                esign,
+                Always((esign,)),
                 Blobs(configured.blobs_url),
                 examiner,
                 KEYS,

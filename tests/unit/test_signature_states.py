@@ -39,9 +39,11 @@ from signature_connector.domain.provider import (
 )
 from signature_connector.domain.requests import (
     AT_REST,
+    BY_OPERATOR,
     CONTINUED,
     FINAL,
     MOVES,
+    WAITING,
     ImpossibleMove,
     Request,
     State,
@@ -51,6 +53,7 @@ from signature_connector.domain.requests import (
 )
 from signature_connector.store import requests as store
 from signature_connector.use_cases.book import fact_of
+from signature_connector.use_cases.providers import Always
 from signature_connector.use_cases.steps import FRESH_SECONDS, Next, Steps
 
 USER = "001099000001"
@@ -168,7 +171,7 @@ class Bench:
     @property
     def steps(self) -> Steps:
         return Steps(
-            self.provider,
+            Always((self.provider,)),
             self.files,
             self.examiner,
             KEYS,
@@ -209,11 +212,18 @@ def test_ends_are_final_and_every_state_is_reachable() -> None:
 
 
 def test_a_worker_never_takes_up_a_request_whose_person_is_being_asked() -> None:
-    assert frozenset(State) - AT_REST - {State.SUBMITTING} == CONTINUED
+    assert frozenset(State) - AT_REST - WAITING - {State.SUBMITTING} == CONTINUED
     assert all(f"'{state}'" in store.DUE for state in CONTINUED)
     assert store.DUE.count("'") == 2 * len(CONTINUED)
-    assert after_interruption(State.SUBMITTING) is State.MANUAL_REVIEW
-    assert all(after_interruption(state) is state for state in CONTINUED)
+    for confirms, to in (
+        ("any", "unknown"),
+        ("accepted", "manual-review"),
+        ("nothing", "manual-review"),
+    ):
+        asked = wish(state=State.SUBMITTING, confirms=confirms)
+        assert after_interruption(asked) == to
+    for state in CONTINUED | WAITING:
+        assert after_interruption(wish(state=state, confirms="any")) is state
 
 
 def test_the_person_may_be_asked_from_one_state_alone() -> None:
@@ -356,7 +366,9 @@ async def test_of_several_certificates_the_one_that_lasts_longest_is_used() -> N
 async def test_trouble_of_ours_puts_off_and_loses_nothing(state: State) -> None:
     bench = Bench()
     bench.files.trouble = OSError("store away")
-    request = wish(state=state, sealed_certificate="x", prepared_at=datetime.now(UTC))
+    request = wish(
+        state=state, sealed_certificate="x", prepared_at=datetime.now(UTC), provider="double"
+    )
     after, steps = await bench.run(request)
     assert (after.state, after.attempts) == (state, 1)
     assert steps[-1].wait is not None
@@ -368,7 +380,11 @@ async def test_patience_ends_before_the_person_was_asked(state: State) -> None:
     bench.files.trouble = OSError("away") if state is State.PREPARED else None
     old = datetime.now(UTC) - timedelta(hours=73)
     request = wish(
-        state=state, created_at=old, sealed_certificate="x", prepared_at=datetime.now(UTC)
+        state=state,
+        created_at=old,
+        sealed_certificate="x",
+        prepared_at=datetime.now(UTC),
+        provider="double",
     )
     after, _ = await bench.run(request)
     assert after.state is State.FAILED
@@ -431,7 +447,7 @@ def test_nobody_is_asked_twice(moments: list[tuple[Any, Any, str, bool]]) -> Non
             if row.state in AT_REST:
                 break
             if row.state is State.SUBMITTING and order is None:
-                row = moved(row, Step(after_interruption(row.state)))  # found by the others
+                row = moved(row, Step(after_interruption(row)))  # found by the others
                 history.append(row.state)
                 continue
             bench.provider.lists, bench.provider.signs = lists, signs

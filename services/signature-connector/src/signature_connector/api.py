@@ -20,7 +20,8 @@ from signature_connector.domain.evidence import first_break
 from signature_connector.domain.requests import State
 from signature_connector.errors import KeyMissing, UnknownFile, UnknownRequest
 from signature_connector.store import requests as store
-from signature_connector.use_cases.requests import take_in
+from signature_connector.use_cases.providers import Choice
+from signature_connector.use_cases.requests import placed, take_in
 
 router = APIRouter(prefix="/v1/signing-requests", tags=["signing"])
 
@@ -39,8 +40,14 @@ def _wake(request: Request) -> Callable[[], None]:
     return wake
 
 
+def _choice(request: Request) -> Choice:
+    choice: Choice = request.app.state.choice
+    return choice
+
+
 BlobsOf = Annotated[Blobs, Depends(_blobs)]
 Wake = Annotated[Callable[[], None], Depends(_wake)]
+ChoiceOf = Annotated[Choice, Depends(_choice)]
 Writer = Annotated[Principal, requires("signing:write")]
 Reader = Annotated[Principal, requires("signing:read")]
 Operator = Annotated[Principal, requires("operations")]
@@ -124,7 +131,7 @@ class Evidence(BaseModel):
 
 
 def _view(request: requests.Request) -> SigningRequest:
-    signed = request.returned_file if request.state is State.COMPLETED else None
+    signed = request.signed_file if request.state is State.COMPLETED else None
     values = {name: getattr(request, name, None) for name in SigningRequest.model_fields}
     return SigningRequest(**{**values, "signed_file": signed})
 
@@ -136,6 +143,7 @@ async def request_signature(
     core: CoreOf,
     blobs: BlobsOf,
     wake: Wake,
+    choice: ChoiceOf,
     response: Response,
     idempotency_key: Annotated[str | None, Header(pattern=_KEY)] = None,
 ) -> SigningRequest:
@@ -183,7 +191,7 @@ async def request_signature(
         traceparent=current_traceparent(),
     )
     async with core.outbox.transaction() as unit:
-        (request,) = await take_in(unit, core.keys, [wish])
+        (request,) = await take_in(unit, core.keys, [placed(choice, wish)])
     wake()
     response.headers["Location"] = f"/v1/signing-requests/{request_id}"
     return _view(request)

@@ -10,19 +10,23 @@ from common.outbox import Unit
 from common.sealing import KeyRing
 from common.telemetry import traceparent_after
 from signature_connector.store.erasure import erase
-from signature_connector.use_cases.requests import take_in, wish_of
+from signature_connector.use_cases.providers import Choice
+from signature_connector.use_cases.requests import placed, take_in, wish_of
 
 
-def subscriptions(keys: KeyRing, wake: Callable[[], None]) -> tuple[Subscription, ...]:
+def subscriptions(
+    keys: KeyRing, choice: Choice, wake: Callable[[], None]
+) -> tuple[Subscription, ...]:
     """All queues of the service.
 
     Args:
+        choice: which provider is meant for whom.
         wake: tells the workers of this process that there is something to do.
     """
 
     async def requested(unit: Unit, events: Sequence[Received]) -> None:
         wishes = [
-            wish_of(received, received.event, traceparent_after(received))
+            placed(choice, wish_of(received, received.event, traceparent_after(received)))
             for received in events
             if isinstance(received.event, SigningRequested)
         ]

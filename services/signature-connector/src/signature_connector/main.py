@@ -12,12 +12,15 @@ from common.http import http_client
 from common.service import Core, Parts, Shared, create_service
 from signature_connector.api import router
 from signature_connector.consumers import subscriptions
+from signature_connector.domain.waiting import Patience
 from signature_connector.providers.esign import EsignGateway
 from signature_connector.settings import Settings
 from signature_connector.store.erasure import SEAL_PLACES
 from signature_connector.use_cases.book import Book
-from signature_connector.use_cases.signers import Signers
+from signature_connector.use_cases.providers import Always
 from signature_connector.use_cases.steps import Steps
+from signature_connector.use_cases.waiting import Budget
+from signature_connector.use_cases.workers import Pools, Workers
 from signature_connector.verification.bundle import read_bundle
 from signature_connector.verification.isolation import Examiner
 
@@ -45,28 +48,48 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
                 user_seconds=settings.user_seconds,
                 longest=2 * settings.file_limit,
             )
+
+            def observe(agency: str, failed: bool) -> None:
+                (exchanges.failed if failed else exchanges.succeeded)(agency)
+
+            choice = Always((gateway,))
+            waiting = Patience(
+                timedelta(seconds=settings.person_seconds),
+                timedelta(seconds=settings.news_seconds),
+            )
             steps = Steps(
-                gateway,
+                choice,
                 blobs,
                 examiner,
                 core.keys,
                 file_limit=settings.file_limit,
                 patience=timedelta(hours=settings.patience_hours),
+                waiting=waiting,
+                observe=observe,
             )
-            signers = Signers(
-                Book(core.database, core.outbox),
+            workers = Workers(
+                Book(core.database, core.outbox, waiting.news),
                 steps,
                 core.telemetry,
-                parallel=settings.parallel,
-                lease=settings.lease_seconds,
-                drain=settings.shutdown_seconds,
-                exchanges=exchanges,
+                Pools(
+                    parallel=settings.parallel,
+                    others=settings.parallel_others,
+                    lease=settings.lease_seconds,
+                    drain=settings.shutdown_seconds,
+                    budget=Budget(settings.status_calls, settings.status_calls_each),
+                ),
             )
             try:
                 yield Parts(
-                    subscriptions=subscriptions(core.keys, signers.wake),
-                    workers=[signers.run, exchanges.run],
-                    state={"blobs": blobs, "wake": signers.wake, "seal_places": SEAL_PLACES},
+                    subscriptions=subscriptions(core.keys, choice, workers.wake),
+                    workers=[*workers.runs, exchanges.run],
+                    state={
+                        "blobs": blobs,
+                        "wake": workers.wake,
+                        "called": workers.called,
+                        "choice": choice,
+                        "seal_places": SEAL_PLACES,
+                    },
                 )
             finally:
                 await examiner.close()

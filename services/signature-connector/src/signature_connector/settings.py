@@ -30,8 +30,25 @@ class Settings(ServiceSettings, BlobSettings):
     call_seconds: float = Field(default=20.0, gt=0)
     """How long the gateway may take to list certificates."""
     parallel: int = Field(default=32, ge=1, le=1000)
-    """Requests in hand at the same time. Most of them wait for a person, and each holds its
-    document in memory, in clear and as sent: up to 2.4 times ``file_limit``."""
+    """Requests in hand at the same time whose provider holds the call until the person decided.
+    Most of them wait for a person, and each holds its document in memory, in clear and as sent: up
+    to 2.4 times ``file_limit``."""
+    parallel_others: int = Field(default=8, ge=1, le=1000)
+    """Requests in hand at the same time of providers that take an order and are asked later how it
+    went. Nobody in hand waits for a person."""
+    person_seconds: float = Field(default=300.0, gt=0)
+    """How long a person is waited for where the provider takes the order and answers later."""
+    news_seconds: float = Field(default=900.0, gt=0)
+    """How long a provider is asked about an order whose fate is unknown, before an operator is."""
+    status_calls: float = Field(default=200.0, ge=5.0)
+    """Status calls a second, of all replicas and to all providers together."""
+    status_calls_each: float = Field(default=200.0, ge=5.0)
+    """Status calls a second to one provider, of all replicas together."""
+    callbacks_kept: int = Field(default=100_000, ge=100)
+    """How many callbacks are remembered at most."""
+    callbacks_days: int = Field(default=7, ge=1)
+    callbacks_per_second: float = Field(default=100.0, gt=0)
+    """Callbacks that one replica takes from one provider; more are refused with 429."""
     patience_hours: float = Field(default=72.0, gt=0)
     """How long a request that could not be submitted is tried again."""
     lease_seconds: float = Field(default=15.0, ge=1.0)

@@ -48,6 +48,10 @@ def record(request: Request, step: Step | None, at: datetime) -> Record:
         "ca_name": request.ca_name,
         "profile": request.profile,
     }
+    if request.workflow is not None:
+        facts["workflow"], facts["place"] = str(request.workflow), request.place
+    if request.batch is not None:
+        facts["batch"] = str(request.batch)
     body = {
         "request_id": str(request.request_id),
         "number": request.evidence_count + 1,

@@ -218,6 +218,40 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "Câu trả lời đến sau khi yêu cầu đã được chuyển xử lý thủ công",
         "An answer came after the request had been handed to an operator",
     ),
+    # the request's way
+    "no-provider": (
+        "Không có nhà cung cấp dịch vụ ký nào phục vụ được yêu cầu này",
+        "No signing provider serves this request",
+    ),
+    "no-news": (
+        "Không hỏi được kết quả ký trong thời hạn cho phép",
+        "What became of the order could not be found out in time",
+    ),
+    "augmented-later": (
+        "Dấu thời gian và dữ liệu kiểm chứng lâu dài sẽ được bổ sung sau",
+        "Timestamps and validation data follow later",
+    ),
+    "cancelled-late": (
+        "Yêu cầu hủy đến khi người ký có thể đã được hỏi",
+        "It was to be cancelled when the signer may have been asked already",
+    ),
+    "cancelled": ("Yêu cầu ký đã được hủy", "The request was cancelled"),
+    "signer-before": (
+        "Người ký trước không ký nên không ký tiếp",
+        "The signer before did not sign, so nobody after does",
+    ),
+    "confirmed-by-operator": (
+        "Cán bộ vận hành xác nhận kèm tệp đã ký",
+        "An operator confirmed it with the signed file",
+    ),
+    "repeated-by-operator": (
+        "Yêu cầu ký lại; cán bộ vận hành xác nhận người ký đã đồng ý",
+        "Asked anew; an operator confirmed that the signer agreed",
+    ),
+    "given-up-by-operator": (
+        "Cán bộ vận hành kết thúc yêu cầu",
+        "An operator gave the request up",
+    ),
 }
 """Code → the sentence in Vietnamese and in English."""
 

@@ -2,11 +2,17 @@
 
 ::
 
-    received → prepared → submitting → signed-raw → validated → completed
-       ↑___________|  ↑________|  (only when the call certainly never left)
+    received → prepared → submitting ─────────────────→ signed-raw ─┬─ file came back ──→ validated
+       ↑___________|  ↑________|  │                       ↑         │                         ↑
+       (only when the call        ├→ awaiting-user ───────┤         └→ assembled ─(augmented)─┘
+        certainly never left)     │      ↕                │                    validated → completed
+                                  └→ unknown ─────────────┘
 
 Ends: rejected-by-user, expired, failed, cancelled. In ``manual-review`` it rests until an operator
 decides: a person was, or may have been, asked, and what became of it cannot be found out.
+
+A provider that signs files gives back the whole document: nothing is assembled. One that signs
+hashes gives back a raw signature, which is put into the document that was prepared for it.
 """
 
 from collections.abc import Mapping
@@ -30,8 +36,16 @@ class State(StrEnum):
     """The document was examined and a certificate chosen."""
     SUBMITTING = "submitting"
     """The person may have been asked from here on."""
+    AWAITING_USER = "awaiting-user"
+    """The provider took the order and asks the person; it is asked now and then how that went."""
+    UNKNOWN = "unknown"
+    """The person may have been asked; the provider can still be asked what became of it."""
     SIGNED_RAW = "signed-raw"
     """Something came back and is stored, not yet examined."""
+    ASSEMBLED = "assembled"
+    """The raw signature verified and is in the document."""
+    AUGMENTED = "augmented"
+    """Timestamps and validation data are in it too."""
     VALIDATED = "validated"
     COMPLETED = "completed"
     REJECTED_BY_USER = "rejected-by-user"
@@ -41,6 +55,15 @@ class State(StrEnum):
     MANUAL_REVIEW = "manual-review"
 
 
+_OUTCOMES = frozenset(
+    {
+        State.SIGNED_RAW,
+        State.REJECTED_BY_USER,
+        State.EXPIRED,
+        State.FAILED,
+        State.MANUAL_REVIEW,
+    }
+)
 MOVES: Mapping[State, frozenset[State]] = MappingProxyType(
     {
         State.RECEIVED: frozenset({State.RECEIVED, State.PREPARED, State.FAILED, State.CANCELLED}),
@@ -53,17 +76,17 @@ MOVES: Mapping[State, frozenset[State]] = MappingProxyType(
                 State.CANCELLED,
             }
         ),
-        State.SUBMITTING: frozenset(
-            {
-                State.PREPARED,
-                State.SIGNED_RAW,
-                State.REJECTED_BY_USER,
-                State.EXPIRED,
-                State.FAILED,
-                State.MANUAL_REVIEW,
-            }
+        State.SUBMITTING: _OUTCOMES
+        | {State.PREPARED, State.RECEIVED, State.AWAITING_USER, State.UNKNOWN},
+        State.AWAITING_USER: _OUTCOMES | {State.UNKNOWN},
+        State.UNKNOWN: _OUTCOMES | {State.AWAITING_USER},
+        State.SIGNED_RAW: frozenset(
+            {State.SIGNED_RAW, State.ASSEMBLED, State.VALIDATED, State.FAILED}
         ),
-        State.SIGNED_RAW: frozenset({State.SIGNED_RAW, State.VALIDATED, State.FAILED}),
+        State.ASSEMBLED: frozenset(
+            {State.ASSEMBLED, State.AUGMENTED, State.VALIDATED, State.FAILED}
+        ),
+        State.AUGMENTED: frozenset({State.AUGMENTED, State.VALIDATED, State.FAILED}),
         State.VALIDATED: frozenset({State.COMPLETED}),
         State.COMPLETED: frozenset(),
         State.REJECTED_BY_USER: frozenset(),
@@ -75,10 +98,28 @@ MOVES: Mapping[State, frozenset[State]] = MappingProxyType(
 )
 """From each state the states that may follow; staying means waiting for another try."""
 
+BY_OPERATOR: Mapping[State, frozenset[State]] = MappingProxyType(
+    {State.MANUAL_REVIEW: frozenset({State.SIGNED_RAW, State.RECEIVED, State.FAILED})}
+)
+"""What an operator alone may do: confirm with the signed file, have it asked anew, give it up."""
+
 FINAL = frozenset(state for state in State if not MOVES[state]) - {State.MANUAL_REVIEW}
 AT_REST = FINAL | {State.MANUAL_REVIEW}
-CONTINUED = frozenset({State.RECEIVED, State.PREPARED, State.SIGNED_RAW, State.VALIDATED})
+WAITING = frozenset({State.AWAITING_USER, State.UNKNOWN})
+"""Nobody works on these: the provider is asked about them when they are due."""
+CONTINUED = frozenset(
+    {
+        State.RECEIVED,
+        State.PREPARED,
+        State.SIGNED_RAW,
+        State.ASSEMBLED,
+        State.AUGMENTED,
+        State.VALIDATED,
+    }
+)
 """States that any worker may take up; not ``submitting``: asking again would ask a person twice."""
+UNSUBMITTED = frozenset({State.RECEIVED, State.PREPARED})
+"""Nobody was asked yet, so all of it may be done again, or left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,11 +132,30 @@ class Request:
             deals with all may know of a request without one.
         file: SHA-256 of the document in the file store.
         sealed_user: the signer's number, sealed for ``owner``.
+        profile: format and level, such as ``pades-b-lt``.
+        options: canonical JSON of what else was wished (see ``domain.profiles.Options``).
+        workflow, place, after: of several signers of one document: what they have in common, the
+            order, and the request whose result this one is to sign.
+        batch: requests that are put to the same person with one confirmation.
+        waits: whether the provider meant for it holds the call until the person decided: those
+            are worked on by a pool of their own.
         attempts: how often a try ended without getting further.
         submissions: how often the call that asks the person was begun.
+        source_file: SHA-256 of the document that is signed, where that is another's result.
+        provider: the adapter's name.
+        confirms: what can be asked of that provider afterwards (``provider.Abilities.confirms``).
+        avoid: the provider that could not be reached last, to be tried after the others.
+        order_id: our transaction id of the submission under way.
         transaction_id: the provider's, from the certificates into the signing call.
+        submission: the provider's, of the order that it accepted.
+        asked_at: when the order was given.
+        deadline: when waiting for the person, or for news, ends.
         sealed_certificate: the chosen certificate (it names the person), sealed for ``owner``.
+        sealed_preparation: what assembly needs to go on, sealed likewise.
+        prepared_file: SHA-256 of the document with the reserved region.
         returned_file: SHA-256 of what came back.
+        result_file: SHA-256 of the signed document.
+        level: what the signed document has reached.
         evidence_count, evidence_head: length and last hash of the chain of evidence.
     """
 
@@ -110,16 +170,34 @@ class Request:
     ca_name: str
     sealed_user: str
     profile: str = PROFILE
+    options: str = "{}"
+    workflow: UUID | None = None
+    place: int = 0
+    after: UUID | None = None
+    batch: UUID | None = None
+    waits: bool = True
     created_at: datetime
     state: State = State.RECEIVED
     attempts: int = 0
     submissions: int = 0
     prepared_at: datetime | None = None
+    source_file: str | None = None
+    provider: str | None = None
+    confirms: str | None = None
+    avoid: str | None = None
+    order_id: UUID | None = None
     transaction_id: str | None = None
+    submission: str | None = None
+    asked_at: datetime | None = None
+    deadline: datetime | None = None
     serial_number: str | None = None
     sealed_certificate: str | None = None
+    sealed_preparation: str | None = None
+    prepared_file: str | None = None
     returned_file: str | None = None
     returned_at: datetime | None = None
+    result_file: str | None = None
+    level: str | None = None
     signed_at: datetime | None = None
     outcome: str | None = None
     evidence_count: int = 0
@@ -134,37 +212,70 @@ class Request:
         return self.dossier_code or str(self.request_id)
 
     @property
+    def document(self) -> str:
+        """SHA-256 of the document that is to be signed."""
+        return self.source_file or self.file
+
+    @property
+    def signed_file(self) -> str | None:
+        """SHA-256 of the signed document, once there is one."""
+        return self.result_file or self.returned_file
+
+    @property
     def outgoing_id(self) -> UUID:
         """Our own transaction id of the submission under way."""
-        return uuid5(self.request_id, str(self.submissions))
+        return self.order_id or outgoing_id(self.request_id, self.submissions)
 
     def same_wish(self, other: "Request") -> bool:
         """Whether another request of the same id asks for the same, the signer left aside.
 
         The signer is sealed under a fresh nonce each time; comparing needs the keys.
         """
-        return (
-            self.client == other.client
-            and self.file == other.file
-            and self.ca_name == other.ca_name
-            and self.profile == other.profile
-        )
+        return all(getattr(self, name) == getattr(other, name) for name in _FINGERPRINT)
 
 
+_FINGERPRINT = (
+    "client",
+    "file",
+    "ca_name",
+    "profile",
+    "options",
+    "workflow",
+    "place",
+    "after",
+    "batch",
+)
 CHANGEABLE = frozenset(
     {
         "attempts",
         "submissions",
         "prepared_at",
+        "waits",
+        "provider",
+        "confirms",
+        "avoid",
+        "order_id",
         "transaction_id",
+        "submission",
+        "asked_at",
+        "deadline",
         "serial_number",
         "sealed_certificate",
+        "sealed_preparation",
+        "prepared_file",
         "returned_file",
         "returned_at",
+        "result_file",
+        "level",
         "signed_at",
         "outcome",
     }
 )
+
+
+def outgoing_id(request_id: UUID, submission: int) -> UUID:
+    """Our transaction id of a request's n-th submission: the same whoever works it out."""
+    return uuid5(request_id, str(submission))
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +285,8 @@ class Step:
     Attributes:
         facts: for the evidence; nothing personal, nothing secret.
         changes: new values of fields of the request.
-        wait: seconds until any worker takes it up again; None: the same worker goes on at once.
+        wait: seconds until any worker takes it up again, or the provider is asked how it went;
+            None: the same worker goes on at once.
         reason: one sentence for events and pages.
     """
 
@@ -189,21 +301,33 @@ class ImpossibleMove(Exception):
     """A step that the table of moves does not know: a mistake in the program."""
 
 
-def moved(request: Request, step: Step) -> Request:
+def moved(request: Request, step: Step, moves: Mapping[State, frozenset[State]] = MOVES) -> Request:
     """The request after a step.
+
+    Args:
+        moves: the table that holds: an operator has another.
 
     Raises:
         ImpossibleMove: the states do not follow each other, or the step would change what was
             asked for.
     """
-    if step.to not in MOVES[request.state] or step.changes.keys() - CHANGEABLE:
+    if step.to not in moves.get(request.state, ()) or step.changes.keys() - CHANGEABLE:
         raise ImpossibleMove(f"{request.state} → {step.to}")
     changes = dict(step.changes)
     if step.to in AT_REST:
-        changes.update(sealed_certificate=None, outcome=step.reason)
+        changes.update(outcome=step.reason)
+    if step.to in FINAL:
+        changes.update(sealed_certificate=None, sealed_preparation=None)
     return replace(request, state=step.to, **changes)
 
 
-def after_interruption(state: State) -> State:
-    """Where a request goes whose worker died, or failed in a way nobody foresaw."""
-    return State.MANUAL_REVIEW if state is State.SUBMITTING else state
+def after_interruption(request: Request) -> State:
+    """Where a request goes whose worker died, or failed in a way nobody foresaw.
+
+    While the person was being asked, nobody can tell from here how far that got. A provider that
+    can be asked by our own transaction id will tell; with any other it is for an operator to find
+    out.
+    """
+    if request.state is not State.SUBMITTING:
+        return request.state
+    return State.UNKNOWN if request.confirms == "any" else State.MANUAL_REVIEW

@@ -1,7 +1,9 @@
 """The rows of requests, workers and evidence."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -9,12 +11,49 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from signature_connector.domain.evidence import Record
-from signature_connector.domain.requests import Request, State
+from signature_connector.domain.requests import CHANGEABLE, WAITING, Request, State
 
 _FIELDS = tuple(field.name for field in fields(Request))
-_COLUMNS = ", ".join(_FIELDS)
+COLUMNS = ", ".join(_FIELDS)
 # Spelled out for the partial index; equal to domain.CONTINUED, as a test asserts.
-DUE = "worker IS NULL AND state IN ('received', 'prepared', 'signed-raw', 'validated')"
+DUE = (
+    "worker IS NULL AND ready AND state IN ('received', 'prepared', 'signed-raw', "
+    "'assembled', 'augmented', 'validated')"
+)
+_TYPES: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(_FIELDS, "text"),
+        **dict.fromkeys(("place", "attempts", "submissions", "evidence_count"), "integer"),
+        **dict.fromkeys(
+            ("created_at", "prepared_at", "asked_at", "deadline", "returned_at", "signed_at"),
+            "timestamptz",
+        ),
+        **dict.fromkeys(
+            ("request_id", "workflow", "after", "batch", "order_id", "causation"), "uuid"
+        ),
+        "waits": "boolean",
+        "evidence_head": "bytea",
+    }
+)
+_ASKED = (
+    "request_id", "client", "dossier_code", "agency", "procedure", "document_id",
+    "document_name", "file", "ca_name", "sealed_user", "profile", "options", "workflow", "place",
+    "after", "batch", "waits", "created_at", "state", "traceparent", "correlation", "causation",
+    "evidence_count", "evidence_head",
+)  # fmt: skip
+_CHANGED = ("state", *sorted(CHANGEABLE), "evidence_count", "evidence_head")
+
+
+def _arrays(names: Iterable[str]) -> str:
+    return ", ".join(f"CAST(:{name} AS {_TYPES[name]}[])" for name in names)
+
+
+def _columns_of(requests: Sequence[Request], names: Iterable[str]) -> dict[str, list[Any]]:
+    return {name: [_plain(getattr(request, name)) for request in requests] for name in names}
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, State) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +66,7 @@ class Change:
         request: as it shall be.
         record: the evidence of the step.
         keeps: the worker goes on with it at once.
-        wait: seconds until it may be taken up again.
+        wait: seconds until it may be taken up again, or until its provider is asked.
     """
 
     worker: UUID
@@ -38,69 +77,51 @@ class Change:
     wait: float
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """That somebody wanted a request cancelled when it was too late to."""
+
+    at: datetime
+    client: str
+
+
 _INSERT = text(
-    """
+    f"""
     WITH given AS (
-        SELECT * FROM unnest(CAST(:request_ids AS uuid[]), CAST(:clients AS text[]),
-            CAST(:dossier_codes AS text[]), CAST(:agencies AS text[]),
-            CAST(:procedures AS text[]), CAST(:document_ids AS text[]),
-            CAST(:document_names AS text[]), CAST(:files AS text[]), CAST(:ca_names AS text[]),
-            CAST(:sealed_users AS text[]), CAST(:profiles AS text[]),
-            CAST(:created_ats AS timestamptz[]), CAST(:states AS text[]),
-            CAST(:traceparents AS text[]),
-            CAST(:correlations AS text[]), CAST(:causations AS uuid[]),
-            CAST(:bodies AS bytea[]), CAST(:digests AS bytea[]))
-            AS g (request_id, client, dossier_code, agency, procedure, document_id,
-                  document_name, file, ca_name, sealed_user, profile, created_at, state,
-                  traceparent, correlation, causation, body, digest)
+        SELECT * FROM unnest({_arrays(_ASKED)}, CAST(:bodies AS bytea[]))
+            AS g ({", ".join(_ASKED)}, body)
     ), agencies AS (
         INSERT INTO signing_agency (agency) SELECT DISTINCT agency FROM given ORDER BY 1
         ON CONFLICT DO NOTHING
+    ), batches AS (
+        INSERT INTO signing_batch (batch)
+        SELECT DISTINCT batch FROM given WHERE batch IS NOT NULL ORDER BY 1
+        ON CONFLICT DO NOTHING
     ), added AS (
-        INSERT INTO signing_request (request_id, client, dossier_code, agency, procedure,
-            document_id, document_name, file, ca_name, sealed_user, profile, created_at, state,
-            traceparent, correlation, causation, evidence_count, evidence_head)
-        SELECT request_id, client, dossier_code, agency, procedure, document_id, document_name,
-            file, ca_name, sealed_user, profile, created_at, state, traceparent, correlation,
-            causation, 1, digest
-        FROM given ORDER BY request_id
+        INSERT INTO signing_request ({", ".join(_ASKED)}, ready)
+        SELECT {", ".join(_ASKED)}, after IS NULL FROM given ORDER BY request_id
         ON CONFLICT DO NOTHING RETURNING request_id
     )
     INSERT INTO signing_evidence (request_id, number, body, digest)
-    SELECT request_id, 1, body, digest FROM given JOIN added USING (request_id)
+    SELECT request_id, 1, body, evidence_head FROM given JOIN added USING (request_id)
     RETURNING request_id
-    """
+    """  # noqa: S608 - names from this module
 )
 
 
 async def insert(
     connection: AsyncConnection, arrivals: Sequence[tuple[Request, Record]]
 ) -> set[UUID]:
-    """Add requests with their first record; the ids of those that were not known before."""
-    requests = [request for request, _ in arrivals]
-    added = await connection.execute(
-        _INSERT,
-        {
-            "request_ids": [r.request_id for r in requests],
-            "clients": [r.client for r in requests],
-            "dossier_codes": [r.dossier_code for r in requests],
-            "agencies": [r.agency for r in requests],
-            "procedures": [r.procedure for r in requests],
-            "document_ids": [r.document_id for r in requests],
-            "document_names": [r.document_name for r in requests],
-            "files": [r.file for r in requests],
-            "ca_names": [r.ca_name for r in requests],
-            "sealed_users": [r.sealed_user for r in requests],
-            "profiles": [r.profile for r in requests],
-            "created_ats": [r.created_at for r in requests],
-            "states": [r.state.value for r in requests],
-            "traceparents": [r.traceparent for r in requests],
-            "correlations": [r.correlation for r in requests],
-            "causations": [r.causation for r in requests],
-            "bodies": [record.body for _, record in arrivals],
-            "digests": [record.digest for _, record in arrivals],
-        },
-    )
+    """Add requests with their first record; the ids of those that were not known before.
+
+    Args:
+        arrivals: the requests with count and head of their evidence as the record makes them.
+    """
+    given = _columns_of([request for request, _ in arrivals], _ASKED)
+    given["bodies"] = [record.body for _, record in arrivals]
+    given["evidence_count"] = [record.number for _, record in arrivals]
+    given["evidence_head"] = [record.digest for _, record in arrivals]
+    added = await connection.execute(_INSERT, given)
     return set(added.scalars())
 
 
@@ -109,15 +130,16 @@ _CLAIM = text(
     WITH turns AS (
         SELECT agency FROM signing_agency WHERE EXISTS (
             SELECT FROM signing_request r
-            WHERE r.agency = signing_agency.agency AND {DUE} AND next_at <= now())
+            WHERE r.waits = :waits AND r.agency = signing_agency.agency AND {DUE}
+              AND next_at <= now())
         ORDER BY served_at LIMIT :most FOR UPDATE SKIP LOCKED
     ), served AS (
         UPDATE signing_agency SET served_at = clock_timestamp() FROM turns
         WHERE signing_agency.agency = turns.agency
     ), chosen AS (
-        SELECT taken.request_id FROM turns CROSS JOIN LATERAL (
-            SELECT request_id FROM signing_request r
-            WHERE r.agency = turns.agency AND {DUE} AND next_at <= now()
+        SELECT taken.request_id, taken.batch FROM turns CROSS JOIN LATERAL (
+            SELECT request_id, batch FROM signing_request r
+            WHERE r.waits = :waits AND r.agency = turns.agency AND {DUE} AND next_at <= now()
             ORDER BY next_at
             LIMIT (SELECT greatest(1, :most / greatest(1, count(*))) FROM turns)
             FOR UPDATE SKIP LOCKED) AS taken
@@ -130,10 +152,38 @@ _CLAIM = text(
 )
 
 
-async def claim(connection: AsyncConnection, worker: UUID, most: int) -> list[Request]:
-    """Take up requests that are due, agencies in turn; no two workers get the same."""
-    rows = await connection.execute(_CLAIM, {"worker": worker, "most": most})
-    return [_request(row) for row in rows]
+async def claim(
+    connection: AsyncConnection, worker: UUID, most: int, *, waits: bool = True
+) -> list[Request]:
+    """Take up requests that are due, agencies in turn; no two workers get the same.
+
+    Args:
+        waits: of providers that hold the call until the person decided, or of the others.
+    """
+    given = {"worker": worker, "most": most, "waits": waits}
+    return [request_of(row) for row in await connection.execute(_CLAIM, given)]
+
+
+_LOCK_BATCH = text("SELECT FROM signing_batch WHERE batch = :batch FOR UPDATE")
+_BATCH = text(
+    f"""
+    UPDATE signing_request SET worker = :worker
+    WHERE batch = :batch AND state IN ('received', 'prepared')
+      AND NOT EXISTS (SELECT FROM signing_request o WHERE o.batch = :batch
+          AND o.state IN ('received', 'prepared', 'submitting')
+          AND o.worker IS NOT NULL AND o.worker <> :worker)
+    RETURNING {COLUMNS}
+    """  # noqa: S608 - names from this module
+)
+
+
+async def claim_batch(
+    connection: AsyncConnection, worker: UUID, batch: UUID
+) -> list[Request] | None:
+    """Take up all of a batch that nobody was asked for yet; None where another has some."""
+    await connection.execute(_LOCK_BATCH, {"batch": batch})
+    rows = await connection.execute(_BATCH, {"worker": worker, "batch": batch})
+    return [request_of(row) for row in rows] or None
 
 
 _LET_GO = text(
@@ -151,40 +201,84 @@ async def let_go(connection: AsyncConnection, worker: UUID, in_hand: Iterable[UU
 
 
 _CHANGE = text(
-    """
+    f"""
     WITH given AS (
         SELECT * FROM unnest(CAST(:request_ids AS uuid[]), CAST(:workers AS uuid[]),
-            CAST(:was AS text[]), CAST(:states AS text[]), CAST(:keeps AS boolean[]),
-            CAST(:waits AS float8[]), CAST(:attempts AS integer[]),
-            CAST(:submissions AS integer[]), CAST(:prepared_ats AS timestamptz[]),
-            CAST(:transaction_ids AS text[]), CAST(:serial_numbers AS text[]),
-            CAST(:sealed_certificates AS text[]), CAST(:returned_files AS text[]),
-            CAST(:returned_ats AS timestamptz[]), CAST(:signed_ats AS timestamptz[]),
-            CAST(:outcomes AS text[]), CAST(:numbers AS integer[]), CAST(:bodies AS bytea[]),
-            CAST(:digests AS bytea[]))
-            AS g (request_id, worker, was, state, keeps, wait, attempts, submissions, prepared_at,
-                  transaction_id, serial_number, sealed_certificate, returned_file, returned_at,
-                  signed_at, outcome, number, body, digest)
+            CAST(:was AS text[]), CAST(:keeps AS boolean[]), CAST(:waits_for AS float8[]),
+            CAST(:asks AS boolean[]), CAST(:bodies AS bytea[]), {_arrays(_CHANGED)})
+            AS g (request_id, worker, was, keeps, wait, asks, body, {", ".join(_CHANGED)})
     ), changed AS (
         UPDATE signing_request r SET
-            state = g.state, attempts = g.attempts, submissions = g.submissions,
-            prepared_at = g.prepared_at, transaction_id = g.transaction_id,
-            serial_number = g.serial_number, sealed_certificate = g.sealed_certificate,
-            returned_file = g.returned_file, returned_at = g.returned_at,
-            signed_at = g.signed_at, outcome = g.outcome,
-            evidence_count = g.number, evidence_head = g.digest,
+            {", ".join(f"{name} = g.{name}" for name in _CHANGED)},
             worker = CASE WHEN g.keeps THEN r.worker END,
-            next_at = now() + make_interval(secs => g.wait), updated_at = now()
+            next_at = now() + make_interval(secs => g.wait),
+            ask_at = CASE WHEN g.asks THEN now() + make_interval(secs => g.wait) END,
+            updated_at = now()
         FROM given g
         WHERE r.request_id = g.request_id AND r.worker = g.worker AND r.state = g.was
-          AND r.evidence_count = g.number - 1
-        RETURNING r.request_id
+          AND r.evidence_count = g.evidence_count - 1
+        RETURNING r.request_id, r.cancel_at, r.cancel_by
+    ), noted AS (
+        INSERT INTO signing_evidence (request_id, number, body, digest)
+        SELECT request_id, evidence_count, body, evidence_head
+        FROM given JOIN changed USING (request_id)
+    )
+    SELECT request_id, cancel_at, cancel_by FROM changed
+    """  # noqa: S608 - names from this module
+)
+_PUT = text(
+    f"""
+    WITH changed AS (
+        UPDATE signing_request SET {", ".join(f"{name} = :{name}" for name in _CHANGED)},
+            worker = NULL, next_at = now(), ask_at = NULL, updated_at = now()
+        WHERE request_id = :request_id AND evidence_count = :evidence_count - 1
+        RETURNING request_id
     )
     INSERT INTO signing_evidence (request_id, number, body, digest)
-    SELECT request_id, number, body, digest FROM given JOIN changed USING (request_id)
+    SELECT request_id, :evidence_count, :body, :evidence_head FROM changed
     RETURNING request_id
+    """  # noqa: S608 - names from this module
+)
+_SUCCEED = text(
+    """
+    UPDATE signing_request SET source_file = :file, ready = true, next_at = now()
+    WHERE after = :id AND state = 'received' AND NOT ready
     """
 )
+_SUCCESSORS = text(
+    f"""
+    SELECT {COLUMNS} FROM signing_request
+    WHERE after = :id AND state = 'received' AND NOT ready
+    ORDER BY place FOR UPDATE
+    """  # noqa: S608 - names from this module
+)
+
+
+async def put(connection: AsyncConnection, request: Request, record: Record) -> None:
+    """Write a step of a locked request, whoever has it in hand: he loses it.
+
+    Raises:
+        LookupError: it was not locked, and is another by now.
+    """
+    given = {name: _plain(getattr(request, name)) for name in _CHANGED}
+    written = await connection.execute(
+        _PUT, {**given, "request_id": request.request_id, "body": record.body}
+    )
+    if written.one_or_none() is None:
+        raise LookupError(f"request {request.request_id} was changed by another")
+
+
+async def succeed(connection: AsyncConnection, request_id: UUID, file: str) -> None:
+    """Let the next signer sign this result."""
+    await connection.execute(_SUCCEED, {"id": request_id, "file": file})
+
+
+async def successors(connection: AsyncConnection, request_id: UUID) -> list[Request]:
+    """Who waits for this result, locked."""
+    found = await connection.execute(_SUCCESSORS, {"id": request_id})
+    return [request_of(row) for row in found]
+
+
 _LANDED = text(
     """
     SELECT request_id FROM signing_request
@@ -194,35 +288,31 @@ _LANDED = text(
 )
 
 
-async def change(connection: AsyncConnection, changes: Sequence[Change]) -> set[UUID]:
-    """Write steps; the ids of those requests that were still in the writer's hands."""
+async def change(
+    connection: AsyncConnection, changes: Sequence[Change]
+) -> dict[UUID, Wanted | None]:
+    """Write steps; those requests that were still in the writer's hands, and which of them
+    somebody wanted cancelled meanwhile."""
     ordered = sorted(changes, key=lambda change: change.request.request_id)
     requests = [change.request for change in ordered]
+    given = _columns_of(requests, _CHANGED)
     changed = await connection.execute(
         _CHANGE,
         {
+            **given,
             "request_ids": [r.request_id for r in requests],
             "workers": [change.worker for change in ordered],
             "was": [change.was.value for change in ordered],
-            "states": [r.state.value for r in requests],
             "keeps": [change.keeps for change in ordered],
-            "waits": [change.wait for change in ordered],
-            "attempts": [r.attempts for r in requests],
-            "submissions": [r.submissions for r in requests],
-            "prepared_ats": [r.prepared_at for r in requests],
-            "transaction_ids": [r.transaction_id for r in requests],
-            "serial_numbers": [r.serial_number for r in requests],
-            "sealed_certificates": [r.sealed_certificate for r in requests],
-            "returned_files": [r.returned_file for r in requests],
-            "returned_ats": [r.returned_at for r in requests],
-            "signed_ats": [r.signed_at for r in requests],
-            "outcomes": [r.outcome for r in requests],
-            "numbers": [change.record.number for change in ordered],
+            "waits_for": [change.wait for change in ordered],
+            "asks": [change.request.state in WAITING for change in ordered],
             "bodies": [change.record.body for change in ordered],
-            "digests": [change.record.digest for change in ordered],
         },
     )
-    return set(changed.scalars())
+    return {
+        row.request_id: Wanted(row.cancel_at, row.cancel_by) if row.cancel_at else None
+        for row in changed
+    }
 
 
 async def landed(connection: AsyncConnection, changes: Sequence[Change]) -> set[UUID]:
@@ -250,7 +340,7 @@ _FORGET = text("DELETE FROM signing_worker WHERE seen_at < now() - make_interval
 _LEAVE = text("DELETE FROM signing_worker WHERE worker = :worker")
 _ABANDONED = text(
     f"""
-    SELECT {_COLUMNS}, worker FROM signing_request r
+    SELECT {COLUMNS}, worker FROM signing_request r
     WHERE worker IS NOT NULL
       AND NOT EXISTS (SELECT FROM signing_worker w WHERE w.worker = r.worker)
       AND (CAST(:worker AS uuid) IS NULL OR worker = :worker)
@@ -259,7 +349,8 @@ _ABANDONED = text(
 )
 _RELEASE = text(
     """
-    UPDATE signing_request SET worker = NULL, next_at = now(), updated_at = now()
+    UPDATE signing_request SET worker = NULL, next_at = now(), updated_at = now(),
+        ask_at = CASE WHEN ask_at IS NOT NULL THEN now() END
     WHERE request_id = ANY(CAST(:ids AS uuid[]))
     """
 )
@@ -285,7 +376,7 @@ async def abandoned(
 ) -> list[tuple[Request, UUID]]:
     """Requests in the hands of workers that are no more, or of this one; locked, each with it."""
     rows = await connection.execute(_ABANDONED, {"worker": worker})
-    return [(_request(row), row.worker) for row in rows]
+    return [(request_of(row), row.worker) for row in rows]
 
 
 async def release(connection: AsyncConnection, ids: Sequence[UUID]) -> None:
@@ -312,17 +403,17 @@ async def find(
     locking = "FOR UPDATE" if lock else ""
     rows = await connection.execute(
         text(
-            f"SELECT {_COLUMNS} FROM signing_request "  # noqa: S608 - names from this module
+            f"SELECT {COLUMNS} FROM signing_request "  # noqa: S608 - names from this module
             f"WHERE request_id = ANY(CAST(:ids AS uuid[])) ORDER BY request_id {locking}"
         ),
         {"ids": list(ids)},
     )
-    return {row.request_id: _request(row) for row in rows}
+    return {row.request_id: request_of(row) for row in rows}
 
 
 _HELD = text(
     f"""
-    SELECT {_COLUMNS} FROM signing_request
+    SELECT {COLUMNS} FROM signing_request
     WHERE state = 'manual-review'
       AND (CAST(:after AS uuid) IS NULL OR (created_at, request_id) >
            (SELECT created_at, request_id FROM signing_request WHERE request_id = :after))
@@ -345,7 +436,7 @@ async def held(
     """Requests in manual review within subtrees of agencies, of procedures, oldest first."""
     given = {"agencies": list(agencies), "procedures": list(procedures)}
     rows = await connection.execute(_HELD, {**given, "after": after, "limit": limit})
-    return [_request(row) for row in rows]
+    return [request_of(row) for row in rows]
 
 
 async def add_late(connection: AsyncConnection, request: Request, record: Record) -> None:
@@ -387,6 +478,7 @@ async def evidence_of(connection: AsyncConnection, request_id: UUID) -> list[Rec
     return [Record(**row._mapping) for row in rows]
 
 
-def _request(row: Row[Any]) -> Request:
+def request_of(row: Row[Any]) -> Request:
+    """The request that a row of all columns holds."""
     values = {name: getattr(row, name) for name in _FIELDS}
     return Request(**{**values, "state": State(row.state)})

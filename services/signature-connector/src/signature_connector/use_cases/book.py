@@ -1,9 +1,9 @@
 """The book of requests in hand: every step with its evidence and its event, in one transaction."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
@@ -27,6 +27,7 @@ from signature_connector.domain.evidence import record
 from signature_connector.domain.findings import refused, warning
 from signature_connector.domain.requests import (
     AT_REST,
+    FINAL,
     Request,
     State,
     Step,
@@ -34,7 +35,8 @@ from signature_connector.domain.requests import (
     moved,
 )
 from signature_connector.store import requests as store
-from signature_connector.store.requests import Change
+from signature_connector.store import waiting
+from signature_connector.store.requests import Change, Wanted
 
 Written = TypeVar("Written")
 
@@ -55,15 +57,73 @@ class Book:
     Steps that are taken at the same moment share a transaction.
     """
 
-    def __init__(self, database: Database, outbox: Outbox) -> None:
+    def __init__(
+        self, database: Database, outbox: Outbox, news: timedelta = timedelta(minutes=15)
+    ) -> None:
+        """The book.
+
+        Args:
+            news: for how long a provider is asked about an order that was given by a worker that
+                died over it.
+        """
         self._database = database
         self._outbox = outbox
+        self._news = news
         self._steps = GroupCommit(self._write, writers=2, largest=100)
 
-    async def claim(self, worker: UUID, most: int) -> list[Request]:
-        """Take up requests that are due."""
+    async def claim(self, worker: UUID, most: int, *, waits: bool = True) -> list[Request]:
+        """Take up requests that are due: of providers that hold the call, or of the others."""
         async with self._database.transaction() as connection:
-            return await store.claim(connection, worker, most)
+            return await store.claim(connection, worker, most, waits=waits)
+
+    async def claim_batch(self, worker: UUID, batch: UUID) -> list[Request] | None:
+        """Take up all of a batch that nobody was asked for yet; None where another has some."""
+        async with self._database.transaction() as connection:
+            return await store.claim_batch(connection, worker, batch)
+
+    async def put_off(self, worker: UUID, ids: Sequence[UUID], wait: float) -> None:
+        """Let go of requests on which nothing could be done now."""
+
+        async def write() -> None:
+            async with self._database.transaction() as connection:
+                await waiting.put_off(connection, worker, ids, wait)
+
+        await _persistently(write)
+
+    async def next_due(self, providers: Sequence[str]) -> float | None:
+        """Seconds until a provider is to be asked about an order; None where none waits."""
+        async with self._database.reading() as connection:
+            return await waiting.next_due(connection, providers)
+
+    async def claim_waiting(
+        self, worker: UUID, limits: Mapping[str, int], rates: Mapping[str, float]
+    ) -> list[Request]:
+        """Take up requests whose provider is to be asked how it went, within the budget."""
+        async with self._database.transaction() as connection:
+            claimed = await waiting.claim(connection, worker, limits, rates)
+            orders = [one.order_id for one in claimed if one.batch and one.order_id]
+            if orders:
+                claimed += await waiting.mates(connection, worker, orders)
+            return claimed
+
+    async def postpone(self, worker: UUID, pauses: Mapping[UUID, float]) -> None:
+        """Let go of requests that are not decided yet."""
+
+        async def write() -> None:
+            async with self._database.transaction() as connection:
+                await waiting.postpone(connection, worker, pauses)
+
+        await _persistently(write)
+
+    async def note(self, worker: UUID, request_id: UUID, step: Step) -> None:
+        """Add to the evidence of a request that has ended; it is not asked about any more."""
+        now = datetime.now(UTC)
+        async with self._database.transaction() as connection:
+            request = (await store.find(connection, [request_id], lock=True))[request_id]
+            if request.state in AT_REST:
+                late = _late(request, step)
+                await store.add_late(connection, request, record(request, late, now))
+            await waiting.postpone(connection, worker, {request_id: -1.0})
 
     async def let_go(self, worker: UUID, in_hand: Iterable[UUID]) -> None:
         """Free what the worker took up without hearing that it was committed: nothing was done."""
@@ -90,14 +150,30 @@ class Book:
 
     async def _apply(self, unit: Unit, entries: Sequence[_Entry]) -> set[UUID]:
         changes = [entry.change for entry in entries]
-        written = await store.change(unit.connection, changes)
+        changed = await store.change(unit.connection, changes)
+        written = set(changed)
         for entry in entries:
-            if entry.change.request.request_id in written:
-                _tell(unit, entry.change.request, entry.at)
+            request = entry.change.request
+            if request.request_id not in written:
+                continue
+            tell(unit, request, entry.at)
+            if request.state in FINAL:
+                await self._conclude(unit, request, changed[request.request_id], entry.at)
         missing = [c for c in changes if c.request.request_id not in written]
         if missing:
             written |= await store.landed(unit.connection, missing)
         return written
+
+    async def _conclude(
+        self, unit: Unit, request: Request, cancelled: Wanted | None, at: datetime
+    ) -> None:
+        """What an end brings with it: a wish to cancel is noted, the next signer has his turn."""
+        if cancelled is not None:
+            facts = {"cancellation_wanted_at": cancelled.at, "by": cancelled.client}
+            too_late = Step(request.state, facts, reason=warning("cancelled-late").sentence())
+            await store.add_late(unit.connection, request, record(request, too_late, at))
+        if request.workflow is not None:
+            await hand_on(unit, request, at)
 
     async def _note_late(self, request_id: UUID, step: Step, at: datetime) -> None:
         """Keep what a worker found out too late: an operator will want to know it."""
@@ -107,11 +183,7 @@ class Book:
             request = found.get(request_id)
             if request is None or request.state not in AT_REST:
                 return
-            late = Step(
-                request.state,
-                {"would_be": step.to, **step.facts},
-                reason=warning("late-answer").sentence(),
-            )
+            late = _late(request, step)
             await store.add_late(connection, request, record(request, late, at))
 
     async def seen(self, worker: UUID) -> None:
@@ -147,9 +219,9 @@ class Book:
         now = datetime.now(UTC)
         orphans = await store.abandoned(unit.connection, worker)
         entries = [
-            _Entry(_change(last, request, _interrupted(request), now), now)
+            _Entry(_change(last, request, self._interrupted(request), now), now)
             for request, last in orphans
-            if after_interruption(request.state) is State.MANUAL_REVIEW
+            if after_interruption(request) is not request.state
         ]
         if entries:
             await self._apply(unit, entries)
@@ -157,6 +229,16 @@ class Book:
         others = [request.request_id for request, _ in orphans if request.request_id not in held]
         await store.release(unit.connection, others)
         return len(orphans)
+
+    def _interrupted(self, request: Request) -> Step:
+        to = after_interruption(request)
+        return Step(
+            to,
+            {"outgoing_id": str(request.outgoing_id)},
+            changes={"deadline": datetime.now(UTC) + self._news},
+            wait=0.0,
+            reason=refused("interrupted").sentence(),
+        )
 
 
 async def _persistently(write: Callable[[], Awaitable[Written]]) -> Written:
@@ -171,11 +253,11 @@ async def _persistently(write: Callable[[], Awaitable[Written]]) -> Written:
             await asyncio.sleep(_DATABASE_PAUSE_SECONDS)
 
 
-def _interrupted(request: Request) -> Step:
+def _late(request: Request, step: Step) -> Step:
     return Step(
-        after_interruption(request.state),
-        {"outgoing_id": str(request.outgoing_id)},
-        reason=refused("interrupted").sentence(),
+        request.state,
+        {"would_be": step.to, **step.facts},
+        reason=warning("late-answer").sentence(),
     )
 
 
@@ -192,7 +274,33 @@ def _change(worker: UUID, request: Request, step: Step, at: datetime) -> Change:
     )
 
 
-def _tell(unit: Unit, request: Request, at: datetime) -> None:
+async def hand_on(unit: Unit, request: Request, at: datetime) -> None:
+    """Give the next signer of a document his turn; without a result there is none for anybody."""
+    if request.state is State.COMPLETED:
+        await store.succeed(unit.connection, request.request_id, request.signed_file or "")
+        return
+    for next_one in await store.successors(unit.connection, request.request_id):
+        finding = refused("signer-before", request.state.value)
+        step = Step(
+            State.CANCELLED,
+            {"finding": finding.body(), "after": str(request.request_id)},
+            reason=finding.sentence(),
+        )
+        await end(unit, next_one, step, at)
+
+
+async def end(unit: Unit, request: Request, step: Step, at: datetime) -> Request:
+    """Take a step with a locked request that nobody has in hand, or whose holder is to lose it."""
+    note = record(request, step, at)
+    after = replace(moved(request, step), evidence_count=note.number, evidence_head=note.digest)
+    await store.put(unit.connection, after, note)
+    tell(unit, after, at)
+    if after.state in FINAL and after.workflow is not None:
+        await hand_on(unit, after, at)
+    return after
+
+
+def tell(unit: Unit, request: Request, at: datetime) -> None:
     """Tell the fact that a request has come to rest, if it has."""
     fact = fact_of(request, at)
     if fact is None:
@@ -237,7 +345,7 @@ def fact_of(request: Request, at: datetime) -> SignatureFact | None:
         case State.COMPLETED:
             return SignatureCompleted(
                 **common,
-                file=request.returned_file,
+                file=request.signed_file,
                 serial_number=request.serial_number,
                 signed_at=request.signed_at,
             )

@@ -1,6 +1,7 @@
 """Taking requests in, from events and from REST."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -12,13 +13,14 @@ from signature_connector.domain.evidence import record
 from signature_connector.domain.requests import ERASED, Request
 from signature_connector.errors import RequestConflict
 from signature_connector.store import requests as store
+from signature_connector.use_cases.providers import Choice
 
 
 async def take_in(unit: Unit, keys: KeyRing, wished: Sequence[Request]) -> list[Request]:
     """Add requests; one that is known already is answered with what it has become.
 
     Raises:
-        RequestConflict: a known id with another document, signer or profile.
+        RequestConflict: a known id with another document, signer, profile or place.
     """
     first: dict[UUID, Request] = {}
     for request in wished:
@@ -37,8 +39,8 @@ def _check_same(known: Request, again: Request, keys: KeyRing) -> None:
     same = known.same_wish(again) and known.owner == again.owner
     if not same or not _same_signer(known, again, keys):
         raise RequestConflict(
-            "Yêu cầu đã có với tài liệu, người ký hoặc hồ sơ khác",
-            "The request is known with another document, signer or dossier",
+            "Yêu cầu đã có với tài liệu, người ký, hồ sơ hoặc cách ký khác",
+            "The request is known with another document, signer, dossier or profile",
         )
 
 
@@ -51,6 +53,12 @@ def _same_signer(known: Request, again: Request, keys: KeyRing) -> bool:
         )
     except SealError:
         return False
+
+
+def placed(choice: Choice, wish: Request) -> Request:
+    """The wish with the pool that it belongs to: the one of the provider that is tried first."""
+    candidates = choice.candidates(wish.agency, wish.ca_name)
+    return replace(wish, waits=candidates[0].abilities.waits if candidates else True)
 
 
 def wish_of(received: Received, event: SigningRequested, traceparent: str | None) -> Request:

@@ -1,42 +1,45 @@
 """The workers' pool: takes up requests and brings each as far as it goes.
 
-Most requests in hand wait for a person, for minutes; that costs a task and a connection to the
-provider, but none to the database. Every worker shows signs of life; what a dead one had in hand
-is freed by the others, or handed to an operator where a person was being asked.
+There are two pools. With a provider that holds the call until the person decided, most requests in
+hand wait for minutes; that costs a task and a connection, but none to the database. With the
+others nobody in hand waits for a person. Every worker shows signs of life; what a dead one had in
+hand is freed by the others, or handed to an operator where a person was being asked.
 """
 
 import asyncio
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import structlog
 
-from common.delivery import Breaker
 from common.errors import describe
-from common.exchanges import Exchanges
-from common.identifiers import new_id
 from common.telemetry import Telemetry
 from signature_connector.domain.provider import Order
-from signature_connector.domain.requests import Request, State, Step
+from signature_connector.domain.requests import Request, State, Step, outgoing_id
 from signature_connector.use_cases.book import Book
-from signature_connector.use_cases.steps import Next, Steps
+from signature_connector.use_cases.outcomes import Next
+from signature_connector.use_cases.presence import present
+from signature_connector.use_cases.steps import Steps
 
-_BEATS_PER_LEASE = 6
 _IDLE_LEAST, _IDLE_MOST = 0.05, 1.0
 _TROUBLE_SECONDS = 1.0
 _LEAVE_SECONDS = 5.0
+_TOGETHER_SECONDS = 1.0
+"""After how long a batch is looked at again of which one part is not ready."""
 
 log = structlog.get_logger()
 
 
 class Signers:
-    """One process's share of the pool. Any number may run, in any number of processes.
+    """One process's share of a pool. Any number may run, in any number of processes.
 
     Args:
         parallel: requests in hand at the same time.
         lease: seconds without a sign of life after which a worker counts as dead.
         drain: seconds that requests in hand get to finish when the service is stopped.
-        exchanges: counts the calls of each agency.
+        waits: for providers that hold the call until the person decided, or for the others.
     """
 
     def __init__(
@@ -48,19 +51,17 @@ class Signers:
         parallel: int,
         lease: float,
         drain: float,
-        exchanges: Exchanges | None = None,
+        waits: bool = True,
     ) -> None:
         self._book = book
         self._steps = steps
         self._telemetry = telemetry
-        # Two, since a gateway may list certificates well and yet lose every signing call.
-        self._listing, self._signing = Breaker(), Breaker()
         self._parallel = parallel
         self._lease = lease
         self._drain = drain
-        self._exchanges = exchanges
+        self._waits = waits
         self._queued = asyncio.Event()
-        self._in_hand: dict[asyncio.Task[None], UUID] = {}
+        self._in_hand: dict[asyncio.Task[None], Sequence[UUID]] = {}
         self._writing: set[asyncio.Task[Request | None]] = set()
 
     def wake(self) -> None:
@@ -69,73 +70,43 @@ class Signers:
 
     async def run(self) -> None:
         """Work without end; when stopped, finish what can be finished and let go of the rest."""
-        worker = new_id()
-        await self._book.seen(worker)
-        alive = asyncio.create_task(self._stay_alive(worker))
-        try:
-            await self._take_up(worker)
-        finally:
-            await self._leave(worker)
-            alive.cancel()
-            await asyncio.wait([alive])
-
-    async def _stay_alive(self, worker: UUID) -> None:
-        """Show signs of life, and free what the dead had in hand.
-
-        Only a worker that itself showed them without a gap for a whole lease may say of others
-        that they are dead: after the database was away everybody looks dead for a moment.
-        """
-        beat = self._lease / _BEATS_PER_LEASE
-        last = steady_since = time.monotonic()
-        while True:
-            await asyncio.sleep(beat)
+        async with present(self._book, self._lease, self.wake) as worker:
             try:
-                await self._book.seen(worker)
-                now = time.monotonic()
-                if now - last > self._lease / 2:
-                    steady_since = now
-                last = now
-                if now - steady_since < self._lease:
-                    continue
-                if freed := await self._book.take_from_dead(self._lease):
-                    log.warning("requests of a lost worker", requests=freed)
-                    self.wake()
-            except Exception as error:
-                log.warning("no sign of life written", error=describe(error))
+                await self._take_up(worker)
+            finally:
+                await self._leave(worker)
+
+    def _held(self) -> list[UUID]:
+        return [one for many in self._in_hand.values() for one in many]
 
     async def _take_up(self, worker: UUID) -> None:
         idle = _IDLE_LEAST
-        trial: asyncio.Task[None] | None = None
         astray_until = 0.0
         while True:
-            free = self._parallel - len(self._in_hand)
+            free = self._parallel - len(self._held())
             if free <= 0:
                 await asyncio.wait(self._in_hand, return_when=asyncio.FIRST_COMPLETED)
                 continue
-            wait = max(self._listing.wait(), self._signing.wait())
+            wait = self._steps.gates.all_closed(self._steps.choice.names)
             if wait > 0:
                 await asyncio.sleep(min(wait, _TROUBLE_SECONDS))
-                continue
-            trying = self._listing.open or self._signing.open
-            if trying and trial is not None and not trial.done():
-                await asyncio.wait([trial], timeout=_TROUBLE_SECONDS)
                 continue
             self._queued.clear()
             try:
                 if time.monotonic() < astray_until:
-                    await self._book.let_go(worker, self._in_hand.values())
-                requests = await self._book.claim(worker, 1 if trying else free)
+                    await self._book.let_go(worker, self._held())
+                most = 1 if self._steps.gates.all_trying(self._steps.choice.names) else free
+                requests = await self._book.claim(worker, most, waits=self._waits)
             except Exception as error:
                 # It may have been committed, or be yet: requests would be ours unknown to us.
                 astray_until = time.monotonic() + self._lease
                 log.warning("nothing taken up", error=describe(error))
                 await asyncio.sleep(_TROUBLE_SECONDS)
                 continue
-            for request in requests:
-                task = asyncio.create_task(self._bring_on(worker, request))
-                self._in_hand[task] = request.request_id
+            for group in _groups(requests):
+                task = asyncio.create_task(self._bring_on(worker, group))
+                self._in_hand[task] = [one.request_id for one in group]
                 task.add_done_callback(self._in_hand.pop)
-                trial = task if trying else None
             if requests:
                 idle = _IDLE_LEAST
                 continue
@@ -145,35 +116,106 @@ class Signers:
             except TimeoutError:
                 idle = min(idle * 2, _IDLE_MOST)
 
-    async def _bring_on(self, worker: UUID, request: Request) -> None:
-        """Step by step, each written before the next, until it rests or has to wait."""
-        order: Order | None = None
-        going: Request | None = request
+    async def _bring_on(self, worker: UUID, group: list[Request]) -> None:
+        """As far as it goes: until it rests or has to wait."""
+        ids = [one.request_id for one in group]
         try:
-            with self._telemetry.call("sign", [request.traceparent]):
-                while going is not None:
-                    taken = await self._steps.take(going, order)
-                    order = taken.order
-                    self._note(going, taken)
-                    going = await self._write(worker, going, taken.step)
+            with self._telemetry.call("sign", [one.traceparent for one in group]):
+                if group[0].batch is None:
+                    await self._one(worker, group[0])
+                else:
+                    await self._batch(worker, group[0].batch, ids)
         except Exception as error:
-            log.error("request dropped", request=str(request.request_id), error=describe(error))
-            await self._book.disown(worker, request.request_id)
+            log.error("request dropped", request=str(ids[0]), error=describe(error))
+            for one in ids:
+                await self._book.disown(worker, one)
 
-    def _note(self, request: Request, taken: Next) -> None:
-        state = request.state
-        breaker = self._signing if state is State.SUBMITTING else self._listing
-        if taken.provider_failed is not None:
-            breaker.record(failed=taken.provider_failed)
-            if self._exchanges is not None:
-                count = (
-                    self._exchanges.failed if taken.provider_failed else self._exchanges.succeeded
-                )
-                count(request.agency)
-        if taken.pause is not None:
-            breaker.hold(taken.pause)
-        if state is State.SUBMITTING:
-            self._telemetry.called(self._steps.provider_name, taken.step.to, 1)
+    async def _one(self, worker: UUID, request: Request | None) -> None:
+        """Step by step, each written before the next."""
+        order: Order | None = None
+        while request is not None:
+            taken = await self._steps.take(request, order)
+            order = taken.order
+            after = await self._after(worker, request, taken)
+            if after is None and order is not None:
+                self._steps.abandoned(request)
+            request = after
+
+    async def _after(self, worker: UUID, request: Request, taken: Next) -> Request | None:
+        """Write what followed; the request where it goes on at once."""
+        if taken.step is None:
+            await self._book.put_off(worker, [request.request_id], taken.put_off)
+            return None
+        self._note(request, taken.step)
+        return await self._write(worker, request, taken.step)
+
+    async def _batch(self, worker: UUID, batch: UUID, ids: list[UUID]) -> None:
+        """Bring all of a batch to where the person can be asked, then ask once for many."""
+        members = await self._book.claim_batch(worker, batch)
+        if members is None:  # another worker has some of it in hand
+            await self._book.put_off(worker, ids, _TOGETHER_SECONDS)
+            return
+        ids[:] = [one.request_id for one in members]
+        ready: list[Request] = []
+        complete = True
+        for member in members:
+            going: Request | None = member
+            while going is not None and going.state is State.RECEIVED:
+                taken = await self._steps.take(going, None)
+                going = await self._after(worker, going, taken)
+                complete = complete and (going is not None or _ended(taken))
+            if going is not None:
+                ready.append(going)
+        if not complete:
+            late = [one.request_id for one in ready]
+            await self._book.put_off(worker, late, _TOGETHER_SECONDS)
+            return
+        orders = [self._ask_for(worker, chunk) for chunk in self._chunks(ready)]
+        await asyncio.gather(*orders)
+
+    def _chunks(self, ready: list[Request]) -> list[list[Request]]:
+        """What one confirmation can be for: one provider, one certificate, so many papers."""
+        alike: dict[tuple[str | None, str | None], list[Request]] = {}
+        for one in sorted(ready, key=lambda one: one.place):
+            alike.setdefault((one.provider, one.serial_number), []).append(one)
+        chunks = []
+        for (name, _), many in alike.items():
+            provider = self._steps.choice.named(name or "")
+            most = provider.abilities.most if provider is not None else 1
+            chunks += [many[i : i + most] for i in range(0, len(many), most)]
+        return chunks
+
+    async def _ask_for(self, worker: UUID, chunk: list[Request]) -> None:
+        """Put several documents to the person in one order; each has its own outcome."""
+        if len(chunk) == 1:
+            await self._one(worker, chunk[0])
+            return
+        order_id = outgoing_id(chunk[0].request_id, chunk[0].submissions + 1)
+        asked: list[Request] = []
+        orders: list[Order] = []
+        for request in chunk:
+            laid = await self._steps.order(request, order_id)
+            after = await self._after(worker, request, laid)
+            if after is not None and laid.order is not None:
+                asked.append(after)
+                orders.append(laid.order)
+            elif after is not None:
+                await self._book.put_off(worker, [after.request_id], 0.0)
+        if not orders:
+            self._steps.abandoned(chunk[0])
+            return
+        papers = tuple(paper for order in orders for paper in order.papers)
+        steps = await self._steps.submit(tuple(asked), replace(orders[0], papers=papers))
+        await asyncio.gather(
+            *(self._go_on(worker, one, step) for one, step in zip(asked, steps, strict=True))
+        )
+
+    async def _go_on(self, worker: UUID, request: Request, step: Step) -> None:
+        await self._one(worker, await self._after(worker, request, Next(step)))
+
+    def _note(self, request: Request, step: Step) -> None:
+        if request.state is State.SUBMITTING:
+            self._telemetry.called(request.provider or "", step.to, 1)
 
     async def _write(self, worker: UUID, request: Request, step: Step) -> Request | None:
         """A step that has been begun to be written is written, also while being stopped."""
@@ -196,3 +238,15 @@ class Signers:
                 await self._book.leave(worker)
         except Exception as error:
             log.warning("left to the others", error=describe(error))
+
+
+def _groups(requests: Sequence[Request]) -> list[list[Request]]:
+    """Requests on their own, and those of a batch together."""
+    groups: dict[UUID, list[Request]] = {}
+    for one in requests:
+        groups.setdefault(one.batch or one.request_id, []).append(one)
+    return list(groups.values())
+
+
+def _ended(taken: Next) -> bool:
+    return taken.step is not None and taken.step.to is State.FAILED

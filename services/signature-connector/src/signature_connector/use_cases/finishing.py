@@ -1,0 +1,195 @@
+"""What came back is put into the document, augmented, judged, and handed out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import structlog
+
+from common.errors import describe
+from signature_connector.domain.assembly import Assembler, Format, Unfit, ValidationData
+from signature_connector.domain.findings import refused, warning
+from signature_connector.domain.profiles import Options, Profile
+from signature_connector.domain.requests import Request, State, Step
+from signature_connector.use_cases.outcomes import failed
+from signature_connector.use_cases.preparing import (
+    Examination,
+    Files,
+    Preparing,
+    credential_of,
+    prepared_of,
+)
+
+log = structlog.get_logger()
+
+
+class NoTimestamp(Exception):
+    """No authority gave a timestamp."""
+
+
+class NoValidationData(Exception):
+    """Revocation data of the chain could not be had."""
+
+
+class Timestamps(Protocol):
+    """Time-stamping authorities (RFC 3161), with failover among them."""
+
+    async def token(self, imprint: bytes) -> bytes:
+        """A verified token (DER of a CMS ContentInfo) for a SHA-256 imprint.
+
+        Raises:
+            NoTimestamp: no authority gave one.
+        """
+
+
+class Revocations(Protocol):
+    """Where validation data of long-term signatures comes from."""
+
+    async def validation_data(
+        self, certificates: Sequence[bytes], moment: datetime
+    ) -> ValidationData:
+        """OCSP responses, CRLs and certificates of these chains.
+
+        Raises:
+            NoValidationData: not all could be had.
+        """
+
+
+@dataclass(frozen=True)
+class Augmented:
+    """A document and the level it has."""
+
+    content: bytes
+    level: str
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Finishing:
+    """From the raw result to the signed document.
+
+    Args:
+        assembler: None where all providers sign whole files.
+        timestamps, revocations: None where there are none to be had.
+    """
+
+    files: Files
+    examiner: Examination
+    preparing: Preparing
+    assembler: Assembler | None = None
+    timestamps: Timestamps | None = None
+    revocations: Revocations | None = None
+
+    async def raw(self, request: Request) -> Step:
+        """Put a raw signature into its document; a whole file is judged as it came."""
+        if request.sealed_preparation is None:
+            return await self.judge(request)
+        assert self.assembler is not None  # noqa: S101 - what it prepared it can finish
+        kept = self.preparing.keys.open(request.sealed_preparation, request.owner)
+        content = await self.files.get(request.prepared_file or "")
+        signature = await self.files.get(request.returned_file or "")
+        facts: dict[str, Any] = {
+            "prepared_sha256": request.prepared_file,
+            "signature_sha256": request.returned_file,
+            "signature": signature.hex(),
+        }
+        try:
+            signed = await self.assembler.finish(prepared_of(kept, content), signature)
+        except Unfit as unfit:
+            return failed(refused(unfit.code, unfit.detail), facts)
+        stored = await self.files.put(signed)
+        facts["assembled_sha256"] = stored
+        return Step(State.ASSEMBLED, facts, changes={"result_file": stored, "level": "b-b"})
+
+    async def assembled(self, request: Request) -> Step:
+        """Augment to the level wished, now or, where that is allowed, later."""
+        profile = Profile.of(request.profile)
+        if profile.level == "b-b":
+            return await self.judge(request)
+        try:
+            reached = await self.augmented(request, profile)
+        except (NoTimestamp, NoValidationData, Unfit) as error:
+            if Options.read(request.options).augment == "required":
+                raise
+            step = await self.judge(request)
+            note = {**step.facts, "augmented_later": describe(error)}
+            return Step(step.to, note, changes=step.changes, reason=step.reason)
+        stored = await self.files.put(reached.content)
+        facts = {**reached.facts, "level": reached.level, "augmented_sha256": stored}
+        changes = {"result_file": stored, "level": reached.level}
+        return Step(State.AUGMENTED, facts, changes=changes)
+
+    async def augmented(self, request: Request, profile: Profile) -> Augmented:
+        """The document at its level, from what it has reached.
+
+        Raises:
+            NoTimestamp, NoValidationData: not now.
+            Unfit: not at all.
+        """
+        if self.assembler is None or self.timestamps is None:
+            raise NoTimestamp("no authority is configured")
+        content = await self.files.get(request.signed_file or "")
+        facts: dict[str, Any] = {"from_sha256": request.signed_file}
+        form: Format = profile.format
+        level = request.level or "b-b"
+        if level == "b-b":
+            imprint = await self.assembler.imprint(content, form)
+            token = await self.timestamps.token(imprint)
+            content = await self.assembler.timestamped(content, form, token)
+            facts["timestamp"] = token.hex()
+            level = "b-t"
+        if level == "b-t" and profile.level in ("b-lt", "b-lta"):
+            content = await self._long_term(request, content, form, facts)
+            level = "b-lt"
+        if level == "b-lt" and profile.level == "b-lta":
+            prepared = await self.assembler.archive_imprint(content, form)
+            token = await self.timestamps.token(prepared.digest)
+            content = await self.assembler.archived(prepared, token)
+            facts["archive_timestamp"] = token.hex()
+            level = "b-lta"
+        return Augmented(content, level, facts)
+
+    async def _long_term(
+        self, request: Request, content: bytes, form: Format, facts: dict[str, Any]
+    ) -> bytes:
+        if self.assembler is None or self.revocations is None:
+            raise NoValidationData("no source is configured")
+        credential = credential_of(self.preparing.opened(request))
+        chain = (credential.certificate, *credential.chain)
+        data = await self.revocations.validation_data(chain, datetime.now(UTC))
+        facts["validation_data"] = {
+            "ocsps": len(data.ocsps),
+            "crls": len(data.crls),
+            "certificates": len(data.certificates),
+        }
+        return await self.assembler.long_term(content, form, data)
+
+    async def judge(self, request: Request) -> Step:
+        """The verdict: nothing is handed out without it."""
+        sent = await self.files.get(request.document)
+        content = await self.files.get(request.signed_file or "")
+        certificate = credential_of(self.preparing.opened(request)).certificate
+        report = await self.examiner.verdict(
+            sent, content, certificate, request.returned_at or datetime.now(UTC)
+        )
+        facts = {
+            "sent_sha256": request.document,
+            "returned_sha256": request.signed_file,
+            "report": report.body(),
+        }
+        if report.refusal:
+            return failed(report.refusal, facts)
+        told = report.facts["signature"]["signed_at"]
+        signed_at = datetime.fromisoformat(told) if told else None
+        return Step(State.VALIDATED, facts, changes={"signed_at": signed_at})
+
+
+def completed(request: Request) -> Step:
+    """It is handed out."""
+    facts: dict[str, Any] = {"file": request.signed_file, "serial_number": request.serial_number}
+    wanted = Profile.of(request.profile).level
+    if request.level is not None and request.level != wanted:
+        facts["level"] = request.level
+        facts["warning"] = warning("augmented-later", wanted).body()
+    return Step(State.COMPLETED, facts)
