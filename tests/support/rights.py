@@ -137,6 +137,9 @@ SIGNATURES: Mapping[str, Rule] = {
     "signing_request": Rule("signing:read", "404", "404"),
     "held_requests": Rule("operations", "hidden", "hidden"),
     "evidence": Rule("operations", "404", "404"),
+    "cancel_signature": Rule("signing:write", "404", "404"),
+    "decide_held": Rule("operations", "404", "404"),
+    "signing_callback": PUBLIC,
 }
 
 PORTAL: Mapping[str, Rule] = {

@@ -133,6 +133,10 @@ _CALLS: dict[tuple[str, str], Callable[[World], Call]] = {
         },
         headers={"idempotency-key": secrets.token_hex(8)},
     ),
+    ("signature-connector", "decide_held"): lambda _: Call(
+        body={"decision": "give-up", "reason": "không ký nữa"}
+    ),
+    ("signature-connector", "signing_callback"): lambda _: Call(path={"provider": "nobody"}),
     ("national-portal-sync", "begin"): lambda _: Call(body={"agency": AGENCY, "day": "2026-11-02"}),
     ("national-portal-sync", "runs"): lambda world: Call(shows=(str(world.run), *NOTHING)),
     ("national-portal-sync", "read"): lambda world: Call(path={"id": world.run}),

@@ -39,7 +39,6 @@ from signature_connector.domain.provider import (
 )
 from signature_connector.domain.requests import (
     AT_REST,
-    BY_OPERATOR,
     CONTINUED,
     FINAL,
     MOVES,

@@ -6,6 +6,8 @@
     ├── KeyMissing               400 idempotency-key-missing
     ├── UnknownRequest           404 unknown-signing-request
     ├── RequestConflict          409 signing-request-conflict
+    ├── NotHeldRequest           409 signing-request-not-held
+    ├── NotTheSignedFile         422 not-the-signed-file
     └── UnknownFile              422 unknown-file
 """
 
@@ -41,3 +43,17 @@ class UnknownFile(Invalid):
 
     slug = "unknown-file"
     title, title_en = "Không có tệp này", "No such file"
+
+
+class NotHeldRequest(Conflict):
+    """An operator decides about a request that does not wait for one."""
+
+    slug = "signing-request-not-held"
+    title, title_en = "Yêu cầu ký không chờ xử lý", "The request is not held"
+
+
+class NotTheSignedFile(Invalid):
+    """What an operator brought is not the signed document."""
+
+    slug = "not-the-signed-file"
+    title, title_en = "Không phải tệp đã ký", "Not the signed document"

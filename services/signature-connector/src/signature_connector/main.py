@@ -10,13 +10,14 @@ from common.blobs import Blobs
 from common.exchanges import Exchanges
 from common.http import http_client
 from common.service import Core, Parts, Shared, create_service
-from signature_connector.api import router
+from signature_connector.api import callbacks, decisions, requests
 from signature_connector.consumers import subscriptions
 from signature_connector.domain.waiting import Patience
 from signature_connector.providers.esign import EsignGateway
 from signature_connector.settings import Settings
 from signature_connector.store.erasure import SEAL_PLACES
 from signature_connector.use_cases.book import Book
+from signature_connector.use_cases.callbacks import LARGEST_BYTES, Callbacks
 from signature_connector.use_cases.providers import Always
 from signature_connector.use_cases.steps import Steps
 from signature_connector.use_cases.waiting import Budget
@@ -79,14 +80,23 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
                     budget=Budget(settings.status_calls, settings.status_calls_each),
                 ),
             )
+            calls = Callbacks(
+                core.database,
+                choice,
+                most=settings.callbacks_kept,
+                days=settings.callbacks_days,
+                per_second=settings.callbacks_per_second,
+                asked=workers.called,
+            )
             try:
                 yield Parts(
                     subscriptions=subscriptions(core.keys, choice, workers.wake),
-                    workers=[*workers.runs, exchanges.run],
+                    workers=[*workers.runs, calls.run, exchanges.run],
                     state={
                         "blobs": blobs,
                         "wake": workers.wake,
-                        "called": workers.called,
+                        "callbacks": calls,
+                        "steps": steps,
                         "choice": choice,
                         "seal_places": SEAL_PLACES,
                     },
@@ -95,5 +105,10 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
                 await examiner.close()
 
     return create_service(
-        "signature-connector", settings, assemble, routers=[router], shared=shared
+        "signature-connector",
+        settings,
+        assemble,
+        routers=[requests.router, decisions.router, callbacks.router],
+        body_limits={callbacks.PATH: LARGEST_BYTES},
+        shared=shared,
     )

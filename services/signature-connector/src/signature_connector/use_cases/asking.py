@@ -57,7 +57,7 @@ class Asking:
         """Give the order; for each of its requests the step that follows. Nothing is done twice."""
         name = requests[0].provider or ""
         gate = self.gates.of(name)
-        provider = self.choice.named(name)
+        provider = self.choice.provider(name, requests[0].agency)
         if provider is None:
             raise LookupError(f"no provider {name}")
         outcome: bool | None = None
@@ -116,7 +116,7 @@ class Asking:
         attempts = request.attempts + 1
         others = [
             one.name
-            for one in self.choice.candidates(request.agency, request.ca_name)
+            for one in self.choice.choose(request.agency, request.ca_name)
             if one.name != request.provider and not self.gates.of(one.name).closed("submit")
         ]
         finding = refused("never-sent", answer.reason).sentence()
@@ -131,7 +131,7 @@ class Asking:
     async def status(self, requests: tuple[Request, ...], order: Order) -> Answer:
         """Ask how an order went. Never raises but for a cancellation."""
         name = requests[0].provider or ""
-        provider = self.choice.named(name)
+        provider = self.choice.provider(name, requests[0].agency)
         if provider is None:
             return Unavailable("not configured any more")
         gate = self.gates.of(name)

@@ -28,6 +28,7 @@ from signature_connector.domain.findings import refused, warning
 from signature_connector.domain.requests import (
     AT_REST,
     FINAL,
+    MOVES,
     Request,
     State,
     Step,
@@ -289,10 +290,18 @@ async def hand_on(unit: Unit, request: Request, at: datetime) -> None:
         await end(unit, next_one, step, at)
 
 
-async def end(unit: Unit, request: Request, step: Step, at: datetime) -> Request:
+async def end(
+    unit: Unit,
+    request: Request,
+    step: Step,
+    at: datetime,
+    moves: Mapping[State, frozenset[State]] = MOVES,
+) -> Request:
     """Take a step with a locked request that nobody has in hand, or whose holder is to lose it."""
     note = record(request, step, at)
-    after = replace(moved(request, step), evidence_count=note.number, evidence_head=note.digest)
+    after = replace(
+        moved(request, step, moves), evidence_count=note.number, evidence_head=note.digest
+    )
     await store.put(unit.connection, after, note)
     tell(unit, after, at)
     if after.state in FINAL and after.workflow is not None:

@@ -9,7 +9,7 @@ import structlog
 
 from common.errors import describe
 from signature_connector.domain.assembly import Assembler, Format, Unfit, ValidationData
-from signature_connector.domain.findings import refused, warning
+from signature_connector.domain.findings import Report, refused, warning
 from signature_connector.domain.profiles import Options, Profile
 from signature_connector.domain.requests import Request, State, Step
 from signature_connector.use_cases.outcomes import failed
@@ -167,12 +167,7 @@ class Finishing:
 
     async def judge(self, request: Request) -> Step:
         """The verdict: nothing is handed out without it."""
-        sent = await self.files.get(request.document)
-        content = await self.files.get(request.signed_file or "")
-        certificate = credential_of(self.preparing.opened(request)).certificate
-        report = await self.examiner.verdict(
-            sent, content, certificate, request.returned_at or datetime.now(UTC)
-        )
+        report = await self.verdict(request)
         facts = {
             "sent_sha256": request.document,
             "returned_sha256": request.signed_file,
@@ -183,6 +178,15 @@ class Finishing:
         told = report.facts["signature"]["signed_at"]
         signed_at = datetime.fromisoformat(told) if told else None
         return Step(State.VALIDATED, facts, changes={"signed_at": signed_at})
+
+    async def verdict(self, request: Request) -> Report:
+        """What is to be said of the document that came back, or was assembled."""
+        sent = await self.files.get(request.document)
+        content = await self.files.get(request.signed_file or "")
+        certificate = credential_of(self.preparing.opened(request)).certificate
+        return await self.examiner.verdict(
+            sent, content, certificate, request.returned_at or datetime.now(UTC)
+        )
 
 
 def completed(request: Request) -> Step:

@@ -78,7 +78,8 @@ def again(
     facts = {**(facts or {}), "error": error}
     if after_interruption(request) is not request.state:
         return unclear(request, refused("interrupted", error), facts, news)
-    waited = datetime.now(UTC) - request.created_at
+    # What an operator has asked anew has the same patience again.
+    waited = datetime.now(UTC) - max(request.created_at, request.asked_at or request.created_at)
     if request.state in UNSUBMITTED and waited > patience:
         return failed(refused("gave-up", error), facts)
     attempts = request.attempts + 1

@@ -82,7 +82,7 @@ class Preparing:
         """Examine the document, find a provider that answers, choose a certificate."""
         candidates = [
             one
-            for one in self.choice.candidates(request.agency, request.ca_name)
+            for one in self.choice.choose(request.agency, request.ca_name)
             if _serves(one, request, self.assembler)
         ]
         if not candidates:
@@ -197,7 +197,7 @@ class Preparing:
             order_id: of the order that several requests share.
         """
         age = datetime.now(UTC) - (request.prepared_at or request.created_at)
-        provider = self.choice.named(request.provider or "")
+        provider = self.choice.provider(request.provider or "", request.agency)
         if age.total_seconds() > FRESH_SECONDS or not request.sealed_certificate or not provider:
             return Next(Step(State.RECEIVED, reason=warning("prepared-long-ago").sentence()))
         gate = self.gates.of(provider.name)

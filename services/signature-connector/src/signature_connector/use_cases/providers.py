@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from common.delivery import Breaker
-from signature_connector.domain.provider import Provider
+from signature_connector.domain.provider import Called, Provider, Unreadable
 
 Call = Literal["credentials", "submit", "status"]
 _TRIAL_SECONDS = 1.0
@@ -16,11 +16,18 @@ _LONGEST_TRIAL_SECONDS = 600.0
 class Choice(Protocol):
     """Which providers may serve whom, as it is configured."""
 
-    def candidates(self, agency: str, ca_name: str) -> Sequence[Provider]:
+    def choose(self, agency: str, ca_name: str) -> Sequence[Provider]:
         """Adapters that may serve a person with this CA for an agency, by preference."""
 
-    def named(self, name: str) -> Provider | None:
-        """The adapter of this name."""
+    def provider(self, name: str, agency: str) -> Provider | None:
+        """The adapter of this name, as it is asked on behalf of an agency."""
+
+    def called(self, name: str, body: bytes) -> Called:
+        """What a callback to the provider of this name is about.
+
+        Raises:
+            Unreadable: none of this provider's, or there is no such provider.
+        """
 
     @property
     def names(self) -> Sequence[str]:
@@ -33,11 +40,17 @@ class Always:
 
     providers: tuple[Provider, ...]
 
-    def candidates(self, agency: str, ca_name: str) -> Sequence[Provider]:
+    def choose(self, agency: str, ca_name: str) -> Sequence[Provider]:
         return self.providers
 
-    def named(self, name: str) -> Provider | None:
+    def provider(self, name: str, agency: str) -> Provider | None:
         return next((one for one in self.providers if one.name == name), None)
+
+    def called(self, name: str, body: bytes) -> Called:
+        for one in self.providers:
+            if one.name == name:
+                return one.called(body)
+        raise Unreadable("no such provider")
 
     @property
     def names(self) -> Sequence[str]:

@@ -57,7 +57,7 @@ def _same_signer(known: Request, again: Request, keys: KeyRing) -> bool:
 
 def placed(choice: Choice, wish: Request) -> Request:
     """The wish with the pool that it belongs to: the one of the provider that is tried first."""
-    candidates = choice.candidates(wish.agency, wish.ca_name)
+    candidates = choice.choose(wish.agency, wish.ca_name)
     return replace(wish, waits=candidates[0].abilities.waits if candidates else True)
 
 

@@ -180,7 +180,7 @@ class Signers:
             alike.setdefault((one.provider, one.serial_number), []).append(one)
         chunks = []
         for (name, _), many in alike.items():
-            provider = self._steps.choice.named(name or "")
+            provider = self._steps.choice.provider(name or "", many[0].agency)
             most = provider.abilities.most if provider is not None else 1
             chunks += [many[i : i + most] for i in range(0, len(many), most)]
         return chunks

@@ -1,26 +1,31 @@
 """REST: ask for signatures, see what became of them, see what waits for an operator."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID, uuid5
 
 import orjson
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from common.auth import Principal, requires
-from common.blobs import Blobs
 from common.contracts.codes import AgencyCode, ProcedureCode
 from common.errors import Forbidden
 from common.service import CoreOf
 from common.telemetry import current_traceparent
+from signature_connector.api.parts import (
+    BlobsOf,
+    ChoiceOf,
+    Operator,
+    Reader,
+    Wake,
+    Writer,
+    found,
+)
 from signature_connector.domain import requests
 from signature_connector.domain.evidence import first_break
 from signature_connector.domain.requests import State
-from signature_connector.errors import KeyMissing, UnknownFile, UnknownRequest
+from signature_connector.errors import KeyMissing, UnknownFile
 from signature_connector.store import requests as store
-from signature_connector.use_cases.providers import Choice
 from signature_connector.use_cases.requests import placed, take_in
 
 router = APIRouter(prefix="/v1/signing-requests", tags=["signing"])
@@ -28,29 +33,6 @@ router = APIRouter(prefix="/v1/signing-requests", tags=["signing"])
 _NAMESPACE = UUID("5f0c7c1e-3f0b-5d52-9a53-0e6a5d8f7b21")
 """Request ids are made from the client and its own key: no client can take another's id."""
 _KEY = r"^[\x21-\x7e]{1,255}$"
-
-
-def _blobs(request: Request) -> Blobs:
-    blobs: Blobs = request.app.state.blobs
-    return blobs
-
-
-def _wake(request: Request) -> Callable[[], None]:
-    wake: Callable[[], None] = request.app.state.wake
-    return wake
-
-
-def _choice(request: Request) -> Choice:
-    choice: Choice = request.app.state.choice
-    return choice
-
-
-BlobsOf = Annotated[Blobs, Depends(_blobs)]
-Wake = Annotated[Callable[[], None], Depends(_wake)]
-ChoiceOf = Annotated[Choice, Depends(_choice)]
-Writer = Annotated[Principal, requires("signing:write")]
-Reader = Annotated[Principal, requires("signing:read")]
-Operator = Annotated[Principal, requires("operations")]
 
 
 class Signer(BaseModel):
@@ -130,7 +112,8 @@ class Evidence(BaseModel):
     broken_at: int | None
 
 
-def _view(request: requests.Request) -> SigningRequest:
+def view(request: requests.Request) -> SigningRequest:
+    """A request as it is shown."""
     signed = request.signed_file if request.state is State.COMPLETED else None
     values = {name: getattr(request, name, None) for name in SigningRequest.model_fields}
     return SigningRequest(**{**values, "signed_file": signed})
@@ -194,7 +177,7 @@ async def request_signature(
         (request,) = await take_in(unit, core.keys, [placed(choice, wish)])
     wake()
     response.headers["Location"] = f"/v1/signing-requests/{request_id}"
-    return _view(request)
+    return view(request)
 
 
 @router.get("")
@@ -207,24 +190,24 @@ async def held_requests(
 ) -> HeldRequests:
     """Requests that wait for an operator, oldest first."""
     async with core.database.reading() as connection:
-        found = await store.held(
+        held = await store.held(
             connection, principal.agencies, principal.procedures, after, limit + 1
         )
-    page = found[:limit]
-    more = page[-1].request_id if len(found) > limit else None
-    return HeldRequests(items=[_view(request) for request in page], next=more)
+    page = held[:limit]
+    more = page[-1].request_id if len(held) > limit else None
+    return HeldRequests(items=[view(request) for request in page], next=more)
 
 
 @router.get("/{request_id}")
 async def signing_request(request_id: UUID, principal: Reader, core: CoreOf) -> SigningRequest:
     """One request."""
-    return _view(await _found(core, principal, request_id))
+    return view(await found(core, principal, request_id))
 
 
 @router.get("/{request_id}/evidence")
 async def evidence(request_id: UUID, principal: Operator, core: CoreOf) -> Evidence:
     """The chain of evidence of a request, checked."""
-    request = await _found(core, principal, request_id)
+    request = await found(core, principal, request_id)
     async with core.database.reading() as connection:
         records = await store.evidence_of(connection, request_id)
     return Evidence(
@@ -236,17 +219,3 @@ async def evidence(request_id: UUID, principal: Operator, core: CoreOf) -> Evide
         ],
         broken_at=first_break(records, request.evidence_count, request.evidence_head),
     )
-
-
-async def _found(core: CoreOf, principal: Principal, request_id: UUID) -> requests.Request:
-    async with core.database.reading() as connection:
-        found = await store.find(connection, [request_id])
-    request = found.get(request_id)
-    if request is None or not (
-        principal.may_act_for(request.agency) and principal.may_handle(request.procedure)
-    ):
-        raise UnknownRequest(
-            "Không có yêu cầu ký với mã này",
-            "There is no signing request of this id",
-        )
-    return request

@@ -1,0 +1,1 @@
+"""REST: ask for signatures, see what became of them, decide about what is held."""
