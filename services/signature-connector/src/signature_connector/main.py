@@ -3,22 +3,23 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 
 from fastapi import FastAPI
 
 from common.blobs import Blobs
 from common.exchanges import Exchanges
-from common.http import http_client
 from common.service import Core, Parts, Shared, create_service
 from signature_connector.api import callbacks, decisions, requests
+from signature_connector.assembly.isolated import IsolatedAssembler
 from signature_connector.consumers import subscriptions
 from signature_connector.domain.waiting import Patience
-from signature_connector.providers.esign import EsignGateway
+from signature_connector.providers.choice import Choice
+from signature_connector.providers.configured import ProviderFiles
 from signature_connector.settings import Settings
 from signature_connector.store.erasure import SEAL_PLACES
 from signature_connector.use_cases.book import Book
 from signature_connector.use_cases.callbacks import LARGEST_BYTES, Callbacks
-from signature_connector.use_cases.providers import Always
 from signature_connector.use_cases.steps import Steps
 from signature_connector.use_cases.waiting import Budget
 from signature_connector.use_cases.workers import Pools, Workers
@@ -38,24 +39,30 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
             seconds=settings.verification_seconds,
             memory=settings.verification_memory,
         )
+        assembler = IsolatedAssembler(
+            processes=settings.assemblers,
+            seconds=settings.verification_seconds,
+            memory=settings.verification_memory,
+            limit=2 * settings.file_limit,
+        )
+        files = ProviderFiles(
+            settings.providers_file,
+            settings.providers_secrets,
+            settings.esign_url,
+            settings.esign_token,
+            file_limit=settings.file_limit,
+            esign_connections=settings.parallel + 1,
+            call_seconds=settings.call_seconds,
+            user_seconds=settings.user_seconds,
+        )
         async with (
-            http_client(
-                base_url=settings.esign_url, connections=settings.parallel + 1, kept=False
-            ) as http,
+            Choice(files) as choice,
             Exchanges("signing-gateway", core.outbox, seconds=settings.usage_seconds) as exchanges,
         ):
-            gateway = EsignGateway(
-                http,
-                token=settings.esign_token,
-                call_seconds=settings.call_seconds,
-                user_seconds=settings.user_seconds,
-                longest=2 * settings.file_limit,
-            )
 
             def observe(agency: str, failed: bool) -> None:
                 (exchanges.failed if failed else exchanges.succeeded)(agency)
 
-            choice = Always((gateway,))
             waiting = Patience(
                 timedelta(seconds=settings.person_seconds),
                 timedelta(seconds=settings.news_seconds),
@@ -68,6 +75,7 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
                 file_limit=settings.file_limit,
                 patience=timedelta(hours=settings.patience_hours),
                 waiting=waiting,
+                assembler=assembler,
                 observe=observe,
             )
             workers = Workers(
@@ -93,7 +101,12 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
             try:
                 yield Parts(
                     subscriptions=subscriptions(core.keys, choice, workers.wake),
-                    workers=[*workers.runs, calls.run, exchanges.run],
+                    workers=[
+                        *workers.runs,
+                        calls.run,
+                        exchanges.run,
+                        partial(choice.watch, settings.providers_seconds),
+                    ],
                     state={
                         "blobs": blobs,
                         "wake": workers.wake,
@@ -105,6 +118,7 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
                 )
             finally:
                 await examiner.close()
+                await assembler.close()
 
     return create_service(
         "signature-connector",

@@ -19,8 +19,8 @@ class Settings(ServiceSettings, BlobSettings):
 
     model_config = service_config("SIGNATURE_CONNECTOR_")
 
-    esign_url: str
-    """Base URL of the eSign gateway."""
+    esign_url: str | None = None
+    """Base URL of the eSign gateway; without it ``providers_file`` names who signs."""
     esign_token: SecretStr | None = None
     providers_file: Path | None = None
     """The signing providers (JSON; see docs/signing-providers.md)."""
@@ -61,6 +61,8 @@ class Settings(ServiceSettings, BlobSettings):
     """After how long without a sign of life a worker counts as dead."""
     file_limit: int = Field(default=10 * MIB, ge=1024)
     """Largest document, in bytes."""
+    assemblers: int = Field(default=2, ge=1, le=64)
+    """Processes that put signatures into documents at the same time; of those that sign hashes."""
     verifiers: int = Field(default=2, ge=1, le=64)
     """Processes that examine documents at the same time."""
     verification_seconds: float = Field(default=20.0, gt=0)

@@ -312,6 +312,8 @@ class SigningRequested(Event):
     """SHA-256 of the PDF in the file store."""
     signer: SigningWish
     procedure_code: str | None = None
+    profile: str | None = None
+    """Format and level, such as ``pades-b-lt``; PAdES B-B where it is not said."""
 
 
 class SubmissionApplied(Event):

@@ -28,6 +28,8 @@ class SignatureCompleted(SignatureFact):
     """SHA-256 of the signed PDF in the file store."""
     serial_number: str
     signed_at: datetime | None = None
+    level: str | None = None
+    """What the signature has reached, such as ``b-t``, where the connector assembled it."""
 
 
 class SignatureFailed(SignatureFact):

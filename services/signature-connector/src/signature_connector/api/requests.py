@@ -6,7 +6,7 @@ from uuid import UUID, uuid5
 
 import orjson
 from fastapi import APIRouter, Header, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from common.contracts.codes import AgencyCode, ProcedureCode
 from common.errors import Forbidden
@@ -23,6 +23,7 @@ from signature_connector.api.parts import (
 )
 from signature_connector.domain import requests
 from signature_connector.domain.evidence import first_break
+from signature_connector.domain.profiles import PROFILES, Mark, Options
 from signature_connector.domain.requests import State
 from signature_connector.errors import KeyMissing, UnknownFile
 from signature_connector.store import requests as store
@@ -57,7 +58,45 @@ class Document(BaseModel):
     file: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the content")
 
 
-class NewRequest(BaseModel):
+class Place(BaseModel):
+    """Where a visible stamp is put: beside a text, or into a box of a page."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    anchor: str | None = Field(default=None, min_length=1, max_length=200)
+    page: int = Field(default=-1, ge=-1000, le=1000, description="From 0; negative from the end")
+    box: tuple[float, float, float, float] | None = Field(
+        default=None, description="Left, bottom, right, top in points from the lower left corner"
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> "Place":
+        if (self.anchor is None) == (self.box is None):
+            raise ValueError("either an anchor or a box")
+        return self
+
+
+class How(BaseModel):
+    """How a document is to be signed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    profile: Literal[PROFILES] = requests.PROFILE  # type: ignore[valid-type]
+    """Format and level. Where the person's provider signs whole files, its own way counts, and the
+    level is B-B."""
+    reason: str | None = Field(default=None, min_length=1, max_length=200)
+    stamp: Place | None = None
+    augment: Literal["required", "wanted"] = "wanted"
+    """Whether the document is handed out only at its level, or at B-B where no time-stamping
+    authority answers."""
+
+    def options(self, *, final: bool = False) -> str:
+        """What is kept of it."""
+        mark = Mark(self.stamp.anchor, self.stamp.page, self.stamp.box) if self.stamp else None
+        return Options(reason=self.reason, stamp=mark, final=final, augment=self.augment).written()
+
+
+class NewRequest(How):
     """A wish to have a document signed."""
 
     model_config = ConfigDict(extra="forbid")
@@ -81,6 +120,9 @@ class SigningRequest(BaseModel):
     file: str
     ca_name: str
     profile: str
+    level: str | None = Field(description="What the signed document has reached; null: not known")
+    provider: str | None = Field(description="Who was asked to have it signed")
+    deadline: datetime | None = Field(description="When waiting for the person ends")
     state: State
     outcome: str | None = Field(description="Why it ended or rests, in both languages")
     serial_number: str | None = Field(description="Of the certificate, hexadecimal")
@@ -170,6 +212,8 @@ async def request_signature(
         file=wanted.document.file,
         ca_name=wanted.signer.ca_name,
         sealed_user=core.keys.seal(wanted.signer.user, str(request_id)),
+        profile=wanted.profile,
+        options=wanted.options(),
         created_at=datetime.now(UTC),
         traceparent=current_traceparent(),
     )

@@ -251,6 +251,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "given-up-by-operator": (
         "Cán bộ vận hành kết thúc yêu cầu",
         "An operator gave the request up",
+    ),
     # assembly
     "level-not-supported": (
         "Chưa hỗ trợ mức chữ ký này cho định dạng tài liệu",

@@ -12,7 +12,8 @@ SEAL_PLACES: Mapping[str, str] = MappingProxyType(
     {
         "signing_request": "SELECT count(*) FROM signing_request "
         "WHERE starts_with(sealed_user, 'v1.' || :key || '.') "
-        "OR starts_with(sealed_certificate, 'v1.' || :key || '.')"
+        "OR starts_with(sealed_certificate, 'v1.' || :key || '.') "
+        "OR starts_with(sealed_preparation, 'v1.' || :key || '.')"
     }
 )
 """What ``common.seals`` counts here."""
@@ -26,7 +27,8 @@ _UNDER_WAY = text(
 _ERASE = text(
     """
     UPDATE signing_request SET sealed_user = :erased, document_name = :erased,
-        sealed_certificate = NULL, serial_number = NULL, erased_at = now()
+        sealed_certificate = NULL, sealed_preparation = NULL, options = '{}',
+        serial_number = NULL, erased_at = now()
     WHERE dossier_code = ANY(CAST(:dossiers AS text[])) AND erased_at IS NULL
     """
 )

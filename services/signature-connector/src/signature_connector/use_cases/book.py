@@ -357,6 +357,7 @@ def fact_of(request: Request, at: datetime) -> SignatureFact | None:
                 file=request.signed_file,
                 serial_number=request.serial_number,
                 signed_at=request.signed_at,
+                level=request.level,
             )
         case State.MANUAL_REVIEW:
             return SignatureHeld(**common, reason=reason)

@@ -10,7 +10,8 @@ from common.envelope import Received
 from common.outbox import Unit
 from common.sealing import KeyRing, SealError
 from signature_connector.domain.evidence import record
-from signature_connector.domain.requests import ERASED, Request
+from signature_connector.domain.profiles import PROFILES, Options
+from signature_connector.domain.requests import ERASED, PROFILE, Request
 from signature_connector.errors import RequestConflict
 from signature_connector.store import requests as store
 from signature_connector.use_cases.providers import Choice
@@ -74,6 +75,8 @@ def wish_of(received: Received, event: SigningRequested, traceparent: str | None
         file=event.file,
         ca_name=event.signer.ca_name,
         sealed_user=event.signer.sealed_user,
+        profile=event.profile if event.profile in PROFILES else PROFILE,
+        options=Options(reason=event.signer.reason).written(),
         created_at=datetime.now(UTC),
         traceparent=traceparent,
         correlation=received.correlation,

@@ -1,0 +1,171 @@
+"""Providers that sign hashes: a document is prepared, signed by the person, assembled and judged by
+the whole service, against simulated services of each dialect."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from pyhanko.pdf_utils.reader import PdfFileReader
+
+from common.contracts.signature import SignatureCompleted, SignatureFailed
+from tests.support.databases import Databases
+from tests.support.signature_connector import (
+    AGENCY,
+    USER,
+    Connector,
+    SigningGateway,
+    connector_database,
+    running_connector,
+    settings,
+)
+from tests.support.signing_services import SigningService, signing_service
+
+DIALECTS = {"smartca": "VNPT-CA", "mysign": "Viettel-CA", "csc-v2": "CA2"}
+
+
+@pytest.fixture(scope="module")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, SigningService]]:
+    folder = tmp_path_factory.mktemp("services")
+    options = ("--person-ms", "30", "--keys", "ecdsa", "--account", "sp:s3cret")
+    with ExitStack() as stack:
+        yield {
+            name: stack.enter_context(signing_service(folder, name, *options)) for name in DIALECTS
+        }
+
+
+@pytest.fixture
+async def connector(
+    databases: Databases, tmp_path: Path, services: dict[str, SigningService]
+) -> AsyncIterator[Connector]:
+    for one in services.values():
+        one.reset()
+    (tmp_path / "secret").write_text("s3cret")
+    roots = tmp_path / "roots.pem"
+    roots.write_bytes(b"".join(one.root.read_bytes() for one in services.values()))
+    account = {
+        "agencies": ["*"],
+        "client_id": "sp",
+        "secret_file": "secret",
+        "profile_id": "p",
+        "citizen_prefix": "CMT_",
+    }
+    providers = [
+        {
+            "name": name,
+            "dialect": name,
+            "url": services[name].url,
+            "ca_names": [ca_name],
+            "accounts": [account],
+            "user_seconds": 20,
+        }
+        for name, ca_name in DIALECTS.items()
+    ]
+    file = tmp_path / "providers.json"
+    file.write_text(json.dumps({"providers": providers}))
+    configured = settings(
+        await connector_database(databases),
+        tmp_path,
+        SigningGateway("http://127.0.0.1:9", roots),
+        providers_file=file,
+    )
+    async with running_connector(configured) as running:
+        yield running
+
+
+async def evidence(connector: Connector, request_id: UUID) -> list[dict[str, Any]]:
+    path = f"/v1/signing-requests/{request_id}/evidence"
+    body = (await connector.get(path, "operations", agencies=("*",))).json()
+    assert body["broken_at"] is None
+    return [one["record"] for one in body["records"]]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_dossiers_result_ends_as_pades_and_passes_the_verdict(
+    connector: Connector, dialect: str
+) -> None:
+    request_id = await connector.asked(ca_name=DIALECTS[dialect])
+    row = await connector.until(request_id, "completed", "failed", "manual-review", seconds=150)
+    assert row.state == "completed", (row.outcome, (await evidence(connector, request_id))[-1])
+    (told,) = await connector.facts(request_id)
+    assert isinstance(told.event, SignatureCompleted)
+    sent = await connector.blobs.get(row.file)
+    signed = await connector.blobs.get(told.event.file)
+    assert signed.startswith(sent)
+    (signature,) = PdfFileReader(BytesIO(signed)).embedded_signatures
+    assert signature.sig_object["/SubFilter"] == "/ETSI.CAdES.detached"
+    assert format(signature.signer_cert.serial_number, "x") == told.event.serial_number
+    assert told.event.level == "b-b"
+    records = await evidence(connector, request_id)
+    states = [one["to"] for one in records]
+    assert states[-4:] == ["signed-raw", "assembled", "validated", "completed"]
+    asked = next(one for one in records if one["to"] == "submitting")["facts"]
+    assert asked["hash_sent"]
+    assert asked["prepared_sha256"] == row.prepared_file
+    everything = await connector.everything()
+    for trace in (USER, "%PDF", "CCCD"):
+        assert trace not in everything, trace
+
+
+async def test_a_signature_that_does_not_verify_is_never_embedded(
+    connector: Connector, services: dict[str, SigningService]
+) -> None:
+    services["smartca"].fault(on="sign", kind="bad_signature")
+    request_id = await connector.asked()
+    row = await connector.until(request_id, "failed", "completed", seconds=150)
+    assert row.state == "failed"
+    (told,) = await connector.facts(request_id)
+    assert isinstance(told.event, SignatureFailed)
+    assert row.result_file is None
+
+
+async def test_a_stamp_and_a_reason_are_asked_for_by_rest(connector: Connector) -> None:
+    body = {
+        "agency": AGENCY,
+        "document": {"id": "KQ1", "name": "Giấy phép", "file": await connector.document()},
+        "signer": {"user": USER, "ca_name": "VNPT-CA"},
+        "reason": "Phê duyệt kết quả",
+        "stamp": {"page": 0, "box": [50, 50, 250, 120]},
+    }
+    made = await connector.post(body)
+    assert made.status_code == 202, made.text
+    again, other = await asyncio.gather(
+        connector.post(body), connector.post({**body, "reason": "Lý do khác"})
+    )
+    assert (again.status_code, other.status_code) == (202, 409)
+    request_id = UUID(made.json()["request_id"])
+    row = await connector.until(request_id, "completed", "failed", seconds=150)
+    assert row.state == "completed", row.outcome
+    signed = await connector.blobs.get(row.result_file)
+    (signature,) = PdfFileReader(BytesIO(signed)).embedded_signatures
+    assert signature.sig_object["/Reason"] == "Phê duyệt kết quả"
+    assert [float(one) for one in signature.sig_field["/Rect"]] == [50, 50, 250, 120]
+
+
+async def test_a_callback_brings_the_question_forward(
+    connector: Connector, services: dict[str, SigningService]
+) -> None:
+    services["smartca"].fault(on="sign", kind="slow", ms=4000, times=1)
+    request_id = await connector.asked()
+    row = await connector.until(request_id, "awaiting-user", seconds=150)
+    path = "/v1/signing-callbacks/smartca"
+    body = {"sp_id": "sp", "status_code": 200, "transaction_id": str(row.order_id)}
+    far = "UPDATE signing_request SET ask_at = now() + interval '1 hour', status_at = NULL"
+    async with connector.core.database.transaction() as connection:
+        from sqlalchemy import text
+
+        await connection.execute(text(far))
+    unknown = await connector.http.post(path, json={**body, "transaction_id": str(UUID(int=1))})
+    assert unknown.status_code == 202
+    await asyncio.sleep(4.5)
+    assert (await connector.row(request_id)).state == "awaiting-user"
+    for _ in range(3):
+        assert (await connector.http.post(path, json=body)).status_code == 202
+    await connector.until(request_id, "completed", seconds=60)
+    stored = await connector.rows("SELECT times FROM signing_callback ORDER BY times")
+    assert [one.times for one in stored] == [1, 3]
