@@ -7,9 +7,10 @@ from uuid import UUID
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from common.contracts.signature import SignatureCompleted, SignatureFailed
-from signature_connector.domain.provider import Unclear
+from signature_connector.domain.provider import Signed, Unclear
 from signature_connector.providers.esign import EsignGateway
 from signature_connector.store import waiting
 from tests.support.databases import Databases
@@ -89,10 +90,12 @@ async def test_an_operator_confirms_with_the_signed_file_and_it_is_judged_like_a
 ) -> None:
     signed_elsewhere = await connector.asked()
     await connector.until(signed_elsewhere, "completed")
-    submit, lost = EsignGateway.submit, {}
+    submit = EsignGateway.submit
+    lost: dict[UUID, Any] = {}
 
     async def losing(self, order):
         answer = await submit(self, order)
+        assert isinstance(answer, Signed)
         lost.update(answer.results)
         return Unclear("lost")
 
@@ -223,7 +226,7 @@ async def test_callbacks_are_kept_once_and_only_so_many(connector: Connector) ->
     assert [row.times for row in rows] == [2] * 30
     async with connector.core.database.transaction() as connection:
         await connection.execute(
-            waiting.text(
+            text(
                 "UPDATE signing_callback SET received_at = now() - "
                 "get_byte(digest, 0) * interval '1 min'"
             )

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import pytest
 from pyhanko.pdf_utils.reader import PdfFileReader
+from sqlalchemy import text
 
 from common.contracts.signature import SignatureCompleted, SignatureFailed
 from tests.support.databases import Databases
@@ -23,6 +24,7 @@ from tests.support.signature_connector import (
     connector_database,
     running_connector,
     settings,
+    token,
 )
 from tests.support.signing_services import SigningService, signing_service
 
@@ -157,8 +159,6 @@ async def test_a_callback_brings_the_question_forward(
     body = {"sp_id": "sp", "status_code": 200, "transaction_id": str(row.order_id)}
     far = "UPDATE signing_request SET ask_at = now() + interval '1 hour', status_at = NULL"
     async with connector.core.database.transaction() as connection:
-        from sqlalchemy import text
-
         await connection.execute(text(far))
     unknown = await connector.http.post(path, json={**body, "transaction_id": str(UUID(int=1))})
     assert unknown.status_code == 202
@@ -169,3 +169,75 @@ async def test_a_callback_brings_the_question_forward(
     await connector.until(request_id, "completed", seconds=60)
     stored = await connector.rows("SELECT times FROM signing_callback ORDER BY times")
     assert [one.times for one in stored] == [1, 3]
+
+
+async def asked_together(connector: Connector, path: str, body: dict[str, Any]) -> list[UUID]:
+    answer = await connector.http.post(
+        path,
+        json={"agency": AGENCY, **body},
+        headers={
+            "Authorization": f"Bearer {token('signing:write')}",
+            "Idempotency-Key": "together",
+        },
+    )
+    assert answer.status_code == 202, answer.text
+    return [UUID(one["request_id"]) for one in answer.json()["items"]]
+
+
+async def test_signers_follow_each_other_and_the_seal_comes_last(connector: Connector) -> None:
+    document = {"id": "KQ1", "name": "Giấy phép", "file": await connector.document()}
+    signers = [
+        {"user": "001099000001", "ca_name": "VNPT-CA"},
+        {"user": "001099000002", "ca_name": "VNPT-CA"},
+        {"user": "001099000003", "ca_name": "VNPT-CA", "seal": True},
+    ]
+    first, second, seal = await asked_together(
+        connector, "/v1/signing-workflows", {"document": document, "signers": signers}
+    )
+    ended = ("completed", "failed", "cancelled")
+    last = await connector.until(seal, *ended, seconds=200)
+    assert last.state == "completed", last.outcome
+    assert last.source_file == (await connector.row(second)).result_file
+    assert (await connector.row(second)).source_file == (await connector.row(first)).result_file
+    signed = await connector.blobs.get(last.result_file)
+    assert len(PdfFileReader(BytesIO(signed)).embedded_signatures) == 3
+    for request_id in (first, second, seal):
+        await evidence(connector, request_id)
+
+
+async def test_nobody_signs_after_one_who_refused(
+    connector: Connector, services: dict[str, SigningService]
+) -> None:
+    services["smartca"].fault(on="sign", kind="refuse")
+    document = {"id": "KQ1", "name": "Giấy phép", "file": await connector.document()}
+    signers = [{"user": f"00109900000{n}", "ca_name": "VNPT-CA"} for n in range(3)]
+    ids = await asked_together(
+        connector, "/v1/signing-workflows", {"document": document, "signers": signers}
+    )
+    await connector.until(ids[2], "cancelled", seconds=150)
+    states = [(await connector.row(one)).state for one in ids]
+    assert states == ["rejected-by-user", "cancelled", "cancelled"]
+    for one in ids:
+        (told,) = await connector.facts(one)
+        assert isinstance(told.event, SignatureFailed)
+
+
+async def test_a_batch_is_put_to_the_person_once(
+    connector: Connector, services: dict[str, SigningService]
+) -> None:
+    documents = [
+        {"id": f"KQ{n}", "name": f"Giấy phép {n}", "file": await connector.document()}
+        for n in range(3)
+    ]
+    documents.insert(1, {**documents[0], "file": await connector.blobs.put(b"this is no PDF")})
+    ids = await asked_together(
+        connector,
+        "/v1/signing-batches",
+        {"documents": documents, "signer": {"user": USER, "ca_name": "VNPT-CA"}},
+    )
+    for one in ids:
+        await connector.until(one, "completed", "failed", seconds=200)
+    rows = [await connector.row(one) for one in ids]
+    assert [row.state for row in rows] == ["completed", "failed", "completed", "completed"]
+    assert len({row.order_id for row in rows if row.state == "completed"}) == 1
+    assert len({row.submission for row in rows if row.state == "completed"}) == 1

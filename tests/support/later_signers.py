@@ -90,7 +90,7 @@ class Books:
             return JSONResponse({"state": "pending"})
         if decide == "refuse":
             return JSONResponse({"state": "refused"})
-        results = {}
+        results: dict[str, str | None] = {}
         for number, (request_id, content) in enumerate(order["papers"].items()):
             if number in self.behaviour.get("refused", []):
                 results[request_id] = None

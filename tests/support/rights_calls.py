@@ -133,6 +133,24 @@ _CALLS: dict[tuple[str, str], Callable[[World], Call]] = {
         },
         headers={"idempotency-key": secrets.token_hex(8)},
     ),
+    ("signature-connector", "request_signatures"): lambda world: Call(
+        body={
+            "agency": AGENCY,
+            "procedure": PROCEDURE,
+            "document": {"id": "KQ9", "name": "Giấy phép", "file": world.file},
+            "signers": [{"user": "001099000001", "ca_name": "VNPT-CA"}],
+        },
+        headers={"idempotency-key": secrets.token_hex(8)},
+    ),
+    ("signature-connector", "request_batch"): lambda world: Call(
+        body={
+            "agency": AGENCY,
+            "procedure": PROCEDURE,
+            "documents": [{"id": "KQ9", "name": "Giấy phép", "file": world.file}],
+            "signer": {"user": "001099000001", "ca_name": "VNPT-CA"},
+        },
+        headers={"idempotency-key": secrets.token_hex(8)},
+    ),
     ("signature-connector", "decide_held"): lambda _: Call(
         body={"decision": "give-up", "reason": "không ký nữa"}
     ),

@@ -332,7 +332,7 @@ async def workshop(configured: Settings) -> AsyncIterator[Workshop]:
         read_bundle(configured.trust_roots), processes=1, seconds=20, memory=1 << 30
     )
     try:
-        async with http_client(base_url=configured.esign_url) as http:
+        async with http_client(base_url=configured.esign_url or "") as http:
             esign = EsignGateway(
                 http,
                 token=None,

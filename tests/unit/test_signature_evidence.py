@@ -1,14 +1,23 @@
 """The chain of evidence: whatever is changed, left out or cut off shows."""
 
+import hashlib
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signature_connector.domain.evidence import START, Record, first_break, record
+from signature_connector.domain.evidence import (
+    START,
+    Record,
+    break_in_export,
+    exported,
+    first_break,
+    record,
+)
 from signature_connector.domain.requests import Request, State, Step
 
 AT = datetime(2026, 11, 2, 9, tzinfo=UTC)
@@ -83,3 +92,22 @@ def test_a_record_says_what_happened_and_names_nobody() -> None:
     text = json.dumps(first, ensure_ascii=False)
     assert "Nguyễn" not in text
     assert "v1.k1" not in text
+
+
+def test_an_export_is_checked_without_the_system() -> None:
+    records, row = chain()
+    export = json.loads(json.dumps(exported(row, records)))
+    assert break_in_export(export) is None
+    before = bytes(32)
+    for one in export["records"]:  # as anybody would
+        before = hashlib.sha256(before + one["body"].encode()).digest()
+        assert before.hex() == one["digest"]
+    assert before.hex() == export["head"]
+    export["records"][2]["body"] = export["records"][2]["body"].replace("received", "prepared")
+    assert break_in_export(export) == 3
+    cut = exported(row, records[:-1])
+    assert break_in_export(cut) == 5
+    other = {**exported(row, records), "request_id": str(UUID(int=2))}
+    assert break_in_export(other) == 1
+    with pytest.raises(ValueError, match="not an export"):
+        break_in_export({})

@@ -187,11 +187,17 @@ class Bench:
         for _ in range(times):
             one = await self.take(request, order)
             order = one.order
+            assert one.step is not None
             request = moved(request, one.step)
             taken.append(one.step)
             if request.state in AT_REST or one.step.wait is not None:
                 break
         return request, taken
+
+
+def step_of(taken: Next) -> Step:
+    assert taken.step is not None
+    return taken.step
 
 
 # The table.
@@ -307,7 +313,7 @@ async def test_a_call_that_never_left_is_made_again_later() -> None:
 
 async def test_an_old_preparation_is_made_anew_and_not_used() -> None:
     bench = Bench()
-    request = moved(wish(), (await bench.take(wish())).step)
+    request = moved(wish(), step_of(await bench.take(wish())))
     old = datetime.now(UTC) - timedelta(seconds=FRESH_SECONDS + 1)
     request, steps = await bench.run(replace(request, prepared_at=old))
     assert [step.to for step in steps][:3] == [State.RECEIVED, State.PREPARED, State.SUBMITTING]
@@ -460,7 +466,7 @@ def test_nobody_is_asked_twice(moments: list[tuple[Any, Any, str, bool]]) -> Non
             if death in ("dies before", "lost answer"):
                 order = None
                 continue
-            before, row = row, moved(row, taken.step)
+            before, row = row, moved(row, step_of(taken))
             assert row.state in MOVES[before.state]
             history.append(row.state)
             order = None if death == "dies after" else taken.order

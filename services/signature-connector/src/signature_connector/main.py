@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from common.blobs import Blobs
 from common.exchanges import Exchanges
 from common.service import Core, Parts, Shared, create_service
-from signature_connector.api import callbacks, decisions, requests
+from signature_connector.api import callbacks, decisions, requests, several
 from signature_connector.assembly.isolated import IsolatedAssembler
 from signature_connector.consumers import subscriptions
 from signature_connector.domain.waiting import Patience
@@ -124,7 +124,7 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
         "signature-connector",
         settings,
         assemble,
-        routers=[requests.router, decisions.router, callbacks.router],
+        routers=[requests.router, several.router, decisions.router, callbacks.router],
         body_limits={callbacks.PATH: LARGEST_BYTES},
         shared=shared,
     )

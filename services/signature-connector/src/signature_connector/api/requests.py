@@ -1,5 +1,6 @@
 """REST: ask for signatures, see what became of them, see what waits for an operator."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID, uuid5
@@ -8,6 +9,8 @@ import orjson
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from common.auth import Principal
+from common.blobs import Blobs
 from common.contracts.codes import AgencyCode, ProcedureCode
 from common.errors import Forbidden
 from common.service import CoreOf
@@ -22,7 +25,7 @@ from signature_connector.api.parts import (
     found,
 )
 from signature_connector.domain import requests
-from signature_connector.domain.evidence import first_break
+from signature_connector.domain.evidence import exported, first_break
 from signature_connector.domain.profiles import PROFILES, Mark, Options
 from signature_connector.domain.requests import State
 from signature_connector.errors import KeyMissing, UnknownFile
@@ -31,9 +34,9 @@ from signature_connector.use_cases.requests import placed, take_in
 
 router = APIRouter(prefix="/v1/signing-requests", tags=["signing"])
 
-_NAMESPACE = UUID("5f0c7c1e-3f0b-5d52-9a53-0e6a5d8f7b21")
+NAMESPACE = UUID("5f0c7c1e-3f0b-5d52-9a53-0e6a5d8f7b21")
 """Request ids are made from the client and its own key: no client can take another's id."""
-_KEY = r"^[\x21-\x7e]{1,255}$"
+KEY = r"^[\x21-\x7e]{1,255}$"
 
 
 class Signer(BaseModel):
@@ -123,6 +126,9 @@ class SigningRequest(BaseModel):
     level: str | None = Field(description="What the signed document has reached; null: not known")
     provider: str | None = Field(description="Who was asked to have it signed")
     deadline: datetime | None = Field(description="When waiting for the person ends")
+    workflow: UUID | None = Field(description="What several signers of a document have in common")
+    batch: UUID | None = Field(description="What is put to a person with one confirmation")
+    place: int = Field(description="Within it, from 0")
     state: State
     outcome: str | None = Field(description="Why it ended or rests, in both languages")
     serial_number: str | None = Field(description="Of the certificate, hexadecimal")
@@ -161,6 +167,63 @@ def view(request: requests.Request) -> SigningRequest:
     return SigningRequest(**{**values, "signed_file": signed})
 
 
+def key_given(key: str | None) -> str:
+    """The key without which a request could not be told from a repeated one.
+
+    Raises:
+        KeyMissing: there is none.
+    """
+    if key is None:
+        raise KeyMissing(
+            "Cần tiêu đề Idempotency-Key để không ai bị yêu cầu ký hai lần",
+            "An Idempotency-Key header is needed, so that nobody is asked twice",
+        )
+    return key
+
+
+def check_rights(principal: Principal, agency: str, procedure: str | None) -> None:
+    """Whether the caller may have something signed for an agency and a procedure.
+
+    Raises:
+        Forbidden: not for one of them.
+    """
+    if not principal.may_act_for(agency):
+        raise Forbidden(
+            "Token không có quyền với cơ quan này",
+            "The token does not carry rights for this agency",
+        )
+    if not principal.may_handle(procedure):
+        raise Forbidden(
+            "Token không có quyền với thủ tục này",
+            "The token does not deal with this procedure",
+        )
+
+
+async def check_files(blobs: Blobs, files: Mapping[str, str]) -> None:
+    """Whether all documents are in the file store.
+
+    Args:
+        files: digests by the pointer of the field.
+
+    Raises:
+        UnknownFile: some are not.
+    """
+    missing = [pointer for pointer, file in files.items() if not await blobs.has(file)]
+    if missing:
+        raise UnknownFile(
+            "Tệp cần ký không có trong kho",
+            "The document to be signed is not in the file store",
+            errors=[
+                {
+                    "pointer": pointer,
+                    "detail": "không có tệp với mã băm này",
+                    "detail_en": "no file of this digest",
+                }
+                for pointer in missing
+            ],
+        )
+
+
 @router.post("", status_code=202)
 async def request_signature(
     wanted: NewRequest,
@@ -170,37 +233,13 @@ async def request_signature(
     wake: Wake,
     choice: ChoiceOf,
     response: Response,
-    idempotency_key: Annotated[str | None, Header(pattern=_KEY)] = None,
+    idempotency_key: Annotated[str | None, Header(pattern=KEY)] = None,
 ) -> SigningRequest:
     """Ask for a signature. The same key with the same content is the same request."""
-    if idempotency_key is None:
-        raise KeyMissing(
-            "Cần tiêu đề Idempotency-Key để không ai bị yêu cầu ký hai lần",
-            "An Idempotency-Key header is needed, so that nobody is asked twice",
-        )
-    if not principal.may_act_for(wanted.agency):
-        raise Forbidden(
-            "Token không có quyền với cơ quan này",
-            "The token does not carry rights for this agency",
-        )
-    if not principal.may_handle(wanted.procedure):
-        raise Forbidden(
-            "Token không có quyền với thủ tục này",
-            "The token does not deal with this procedure",
-        )
-    if not await blobs.has(wanted.document.file):
-        raise UnknownFile(
-            "Tệp cần ký không có trong kho",
-            "The document to be signed is not in the file store",
-            errors=[
-                {
-                    "pointer": "/document/file",
-                    "detail": "không có tệp với mã băm này",
-                    "detail_en": "no file of this digest",
-                }
-            ],
-        )
-    request_id = uuid5(_NAMESPACE, f"{principal.client_id}\n{idempotency_key}")
+    key = key_given(idempotency_key)
+    check_rights(principal, wanted.agency, wanted.procedure)
+    await check_files(blobs, {"/document/file": wanted.document.file})
+    request_id = uuid5(NAMESPACE, f"{principal.client_id}\n{key}")
     wish = requests.Request(
         request_id=request_id,
         client=principal.client_id,
@@ -263,3 +302,12 @@ async def evidence(request_id: UUID, principal: Operator, core: CoreOf) -> Evide
         ],
         broken_at=first_break(records, request.evidence_count, request.evidence_head),
     )
+
+
+@router.get("/{request_id}/evidence/export")
+async def export_evidence(request_id: UUID, principal: Operator, core: CoreOf) -> dict[str, Any]:
+    """The evidence as it was hashed, to be checked elsewhere; files are named by their SHA-256."""
+    request = await found(core, principal, request_id)
+    async with core.database.reading() as connection:
+        records = await store.evidence_of(connection, request_id)
+    return exported(request, records)

@@ -9,7 +9,7 @@ signer's names the person, and stands in the signed document itself.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,7 @@ import orjson
 from signature_connector.domain.requests import Request, Step
 
 START = bytes(32)
+EXPORT_FORMAT = "lienthong-signing-evidence-1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +91,40 @@ def first_break(records: Sequence[Record], count: int, head: bytes) -> int | Non
     if (len(records), before) == (count, head):
         return None
     return min(len(records), count) + (len(records) != count)
+
+
+def exported(request: Request, records: Sequence[Record]) -> dict[str, Any]:
+    """The evidence of a request for whoever is to check it without this system.
+
+    Files are named by their SHA-256, bodies stand as they were hashed.
+    """
+    return {
+        "format": EXPORT_FORMAT,
+        "request_id": str(request.request_id),
+        "records": [{"body": one.body.decode(), "digest": one.digest.hex()} for one in records],
+        "count": request.evidence_count,
+        "head": request.evidence_head.hex(),
+    }
+
+
+def break_in_export(export: Mapping[str, Any]) -> int | None:
+    """Number of the first record of an export that does not fit; None for one that is whole.
+
+    Needs nothing but SHA-256: each digest is taken over the one before (32 zero bytes at first)
+    and the record's body in UTF-8.
+
+    Raises:
+        ValueError: not an export of this format.
+    """
+    if export.get("format") != EXPORT_FORMAT:
+        raise ValueError("not an export of evidence")
+    request_id = UUID(export["request_id"])
+    records = [
+        Record(request_id, number, one["body"].encode(), bytes.fromhex(one["digest"]))
+        for number, one in enumerate(export["records"], start=1)
+    ]
+    for one in records:
+        told = orjson.loads(one.body)
+        if (told["request_id"], told["number"]) != (str(request_id), one.number):
+            return one.number
+    return first_break(records, export["count"], bytes.fromhex(export["head"]))

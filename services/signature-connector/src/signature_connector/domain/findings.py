@@ -227,9 +227,9 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "Không hỏi được kết quả ký trong thời hạn cho phép",
         "What became of the order could not be found out in time",
     ),
-    "augmented-later": (
-        "Dấu thời gian và dữ liệu kiểm chứng lâu dài sẽ được bổ sung sau",
-        "Timestamps and validation data follow later",
+    "level-not-reached": (
+        "Chưa đạt mức chữ ký mong muốn: thiếu dấu thời gian hoặc dữ liệu kiểm chứng",
+        "The level wished was not reached: no timestamp or validation data could be had",
     ),
     "cancelled-late": (
         "Yêu cầu hủy đến khi người ký có thể đã được hỏi",

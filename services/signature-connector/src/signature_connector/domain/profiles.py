@@ -10,7 +10,7 @@ from signature_connector.domain.assembly import Format, Level
 
 Augment = Literal["required", "wanted"]
 """Whether a document is handed out only with the timestamps and validation data of its level, or
-at B-B first, where no authority answers, and with them later."""
+also at B-B where no authority answers."""
 
 PROFILES = tuple(
     f"{form}-{level}"

@@ -103,7 +103,7 @@ class Finishing:
         return Step(State.ASSEMBLED, facts, changes={"result_file": stored, "level": "b-b"})
 
     async def assembled(self, request: Request) -> Step:
-        """Augment to the level wished, now or, where that is allowed, later."""
+        """Augment to the level wished, or go on at B-B where that is allowed."""
         profile = Profile.of(request.profile)
         if profile.level == "b-b":
             return await self.judge(request)
@@ -113,7 +113,7 @@ class Finishing:
             if Options.read(request.options).augment == "required":
                 raise
             step = await self.judge(request)
-            note = {**step.facts, "augmented_later": describe(error)}
+            note = {**step.facts, "not_augmented": describe(error)}
             return Step(step.to, note, changes=step.changes, reason=step.reason)
         stored = await self.files.put(reached.content)
         facts = {**reached.facts, "level": reached.level, "augmented_sha256": stored}
@@ -195,5 +195,5 @@ def completed(request: Request) -> Step:
     wanted = Profile.of(request.profile).level
     if request.level is not None and request.level != wanted:
         facts["level"] = request.level
-        facts["warning"] = warning("augmented-later", wanted).body()
+        facts["warning"] = warning("level-not-reached", wanted).body()
     return Step(State.COMPLETED, facts)

@@ -61,6 +61,7 @@ class Preparing:
 
     Args:
         assembler: prepares documents for providers that sign hashes; None where all sign files.
+        timestamps: whether there is any authority to ask for them.
         file_limit: largest document, in bytes.
         patience: for how long a request is tried again that could not be submitted.
         person: how long the person may take.
@@ -77,6 +78,7 @@ class Preparing:
     patience: timedelta
     person: timedelta
     news: timedelta
+    timestamps: bool = False
 
     async def prepare(self, request: Request) -> Next:
         """Examine the document, find a provider that answers, choose a certificate."""
@@ -87,6 +89,8 @@ class Preparing:
         ]
         if not candidates:
             return Next(failed(refused("no-provider", request.ca_name)))
+        if _out_of_reach(request, self.timestamps):
+            return Next(failed(refused("level-not-reached", request.profile)))
         # The one that could not be reached last goes last.
         candidates.sort(key=lambda one: one.name == request.avoid)
         waits = [self._closed(one) for one in candidates]
@@ -318,6 +322,12 @@ def _serves(provider: Provider, request: Request, assembler: Assembler | None) -
     if provider.abilities.signs == "hashes":
         return assembler is not None
     return Profile.of(request.profile).format == "pades"
+
+
+def _out_of_reach(request: Request, timestamps: bool) -> bool:
+    """Whether a level is demanded that nobody can be asked for here: said before a person is."""
+    demanded = Options.read(request.options).augment == "required"
+    return demanded and not timestamps and Profile.of(request.profile).level != "b-b"
 
 
 def _mechanism(provider: Provider, report: Report) -> str:

@@ -68,6 +68,7 @@ class Steps:
             patience=patience,
             person=waiting.person,
             news=waiting.news,
+            timestamps=timestamps is not None,
         )
         self.asking = Asking(self.choice, self.gates, files, waiting)
         self.finishing = Finishing(

@@ -1,7 +1,8 @@
 """All workers of one process."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 
 from common.telemetry import Telemetry
 from signature_connector.use_cases.book import Book
@@ -47,7 +48,7 @@ class Workers:
         self._waiting = Waiting(
             book, steps, telemetry, budget=pools.budget, lease=pools.lease, came=self.wake
         )
-        self.runs: tuple[Callable[[], Awaitable[None]], ...] = (
+        self.runs: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = (
             *(one.run for one in self._signers),
             self._waiting.run,
         )

@@ -1,0 +1,196 @@
+"""Several signers of one document, and several documents of one signer."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+from uuid import UUID, uuid5
+
+from fastapi import APIRouter, Header
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from common.auth import Principal
+from common.blobs import Blobs
+from common.contracts.codes import AgencyCode, ProcedureCode
+from common.service import CoreOf
+from common.telemetry import current_traceparent
+from signature_connector.api.parts import BlobsOf, ChoiceOf, Wake, Writer
+from signature_connector.api.requests import (
+    KEY,
+    NAMESPACE,
+    Document,
+    How,
+    Place,
+    Signer,
+    SigningRequest,
+    check_files,
+    check_rights,
+    key_given,
+    view,
+)
+from signature_connector.domain.profiles import Mark, Options
+from signature_connector.domain.requests import Request
+from signature_connector.use_cases.requests import placed, take_in
+
+router = APIRouter(prefix="/v1", tags=["signing"])
+
+
+class Turn(Signer):
+    """A signer in his turn."""
+
+    stamp: Place | None = None
+    reason: str | None = Field(default=None, min_length=1, max_length=200)
+    seal: bool = False
+    """An agency's seal: the last signature, after which none may follow."""
+
+
+class NewWorkflow(How):
+    """A document that several persons sign, one after the other, each what the one before left."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    agency: AgencyCode
+    procedure: ProcedureCode | None = None
+    document: Document
+    signers: list[Turn] = Field(min_length=1, max_length=20)
+
+    @model_validator(mode="after")
+    def _seal_last(self) -> "NewWorkflow":
+        if any(one.seal for one in self.signers[:-1]):
+            raise ValueError("a seal is the last signature")
+        if not self.profile.startswith("pades-"):
+            raise ValueError("only a PDF is signed by several, one after the other")
+        return self
+
+
+class NewBatch(How):
+    """Documents that one person signs, with one confirmation where the provider has that."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    agency: AgencyCode
+    procedure: ProcedureCode | None = None
+    signer: Signer
+    documents: list[Document] = Field(min_length=1, max_length=100)
+
+
+class SigningRequests(BaseModel):
+    """Requests that belong together, in their order."""
+
+    id: UUID
+    items: list[SigningRequest]
+
+
+@router.post("/signing-workflows", status_code=202)
+async def request_signatures(
+    wanted: NewWorkflow,
+    principal: Writer,
+    core: CoreOf,
+    blobs: BlobsOf,
+    wake: Wake,
+    choice: ChoiceOf,
+    idempotency_key: Annotated[str | None, Header(pattern=KEY)] = None,
+) -> SigningRequests:
+    """Have a document signed by several persons in their order.
+
+    Each has a request of his own. The result of the last is the document with all signatures;
+    where one does not sign, those after him are cancelled.
+    """
+    workflow = await _checked(
+        idempotency_key, principal, wanted, blobs, {"/document/file": wanted.document.file}
+    )
+    now = datetime.now(UTC)
+    requests: list[Request] = []
+    for place, turn in enumerate(wanted.signers):
+        request_id = uuid5(workflow, str(place))
+        stamp = turn.stamp or wanted.stamp
+        options = Options(
+            reason=turn.reason or wanted.reason,
+            stamp=Mark(stamp.anchor, stamp.page, stamp.box) if stamp else None,
+            final=turn.seal,
+            augment=wanted.augment,
+        )
+        last = place == len(wanted.signers) - 1
+        requests.append(
+            Request(
+                request_id=request_id,
+                client=principal.client_id,
+                dossier_code=None,
+                agency=wanted.agency,
+                procedure=wanted.procedure,
+                document_id=wanted.document.id,
+                document_name=wanted.document.name,
+                file=wanted.document.file,
+                ca_name=turn.ca_name,
+                sealed_user=core.keys.seal(turn.user, str(request_id)),
+                # What is for the long term is added once, to the last signature.
+                profile=wanted.profile if last else "pades-b-b",
+                options=options.written(),
+                workflow=workflow,
+                place=place,
+                after=requests[-1].request_id if requests else None,
+                created_at=now,
+                traceparent=current_traceparent(),
+            )
+        )
+    async with core.outbox.transaction() as unit:
+        taken = await take_in(unit, core.keys, [placed(choice, one) for one in requests])
+    wake()
+    return SigningRequests(id=workflow, items=[view(one) for one in taken])
+
+
+@router.post("/signing-batches", status_code=202)
+async def request_batch(
+    wanted: NewBatch,
+    principal: Writer,
+    core: CoreOf,
+    blobs: BlobsOf,
+    wake: Wake,
+    choice: ChoiceOf,
+    idempotency_key: Annotated[str | None, Header(pattern=KEY)] = None,
+) -> SigningRequests:
+    """Have several documents signed by one person, who is asked once for as many as his provider
+    takes together. Each document has its own outcome."""
+    files = {f"/documents/{n}/file": one.file for n, one in enumerate(wanted.documents)}
+    batch = await _checked(idempotency_key, principal, wanted, blobs, files)
+    now = datetime.now(UTC)
+    requests = []
+    for place, document in enumerate(wanted.documents):
+        request_id = uuid5(batch, str(place))
+        requests.append(
+            Request(
+                request_id=request_id,
+                client=principal.client_id,
+                dossier_code=None,
+                agency=wanted.agency,
+                procedure=wanted.procedure,
+                document_id=document.id,
+                document_name=document.name,
+                file=document.file,
+                ca_name=wanted.signer.ca_name,
+                sealed_user=core.keys.seal(wanted.signer.user, str(request_id)),
+                profile=wanted.profile,
+                options=wanted.options(),
+                batch=batch,
+                place=place,
+                created_at=now,
+                traceparent=current_traceparent(),
+            )
+        )
+    async with core.outbox.transaction() as unit:
+        taken = await take_in(unit, core.keys, [placed(choice, one) for one in requests])
+    wake()
+    return SigningRequests(id=batch, items=[view(one) for one in taken])
+
+
+async def _checked(
+    key: str | None,
+    principal: Principal,
+    wanted: NewWorkflow | NewBatch,
+    blobs: Blobs,
+    files: dict[str, str],
+) -> UUID:
+    """The id of what is asked for, by a client that may."""
+    kind = type(wanted).__name__
+    given = key_given(key)
+    check_rights(principal, wanted.agency, wanted.procedure)
+    await check_files(blobs, files)
+    return uuid5(NAMESPACE, f"{kind}\n{principal.client_id}\n{given}")
