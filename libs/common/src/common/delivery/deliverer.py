@@ -22,7 +22,7 @@ from common.telemetry import Telemetry
 
 log = structlog.get_logger()
 
-HEARTBEAT_SECONDS, LEASE_SECONDS = 2.0, 10.0
+HEARTBEAT_SECONDS, LEASE_SECONDS = 3.0, 10.0
 GRACE_SECONDS = 10.0
 """How long calls under way may still take when the worker is told to end."""
 _FIRST_WAIT_SECONDS = 1.0
