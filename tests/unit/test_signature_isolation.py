@@ -85,12 +85,12 @@ def _slow_document(seconds: float) -> Report:
 async def test_a_killed_process_costs_a_second_try_and_not_the_document() -> None:
     async with examiner() as made:
         await made.document(pdf())
-        (cell,) = made._idle
-        assert cell._process
-        os.kill(cell._process, signal.SIGKILL)
+        (cell,) = made.cells.idle
+        assert cell.process
+        os.kill(cell.process, signal.SIGKILL)
         await asyncio.sleep(0.2)
         assert reason(await made.document(pdf())) is None
-        assert made._idle[0] is not cell
+        assert made.cells.idle[0] is not cell
 
 
 async def test_the_event_loop_is_not_held_up() -> None:
@@ -121,8 +121,8 @@ async def test_processes_are_started_when_needed_and_end_when_told() -> None:
     async with examiner(processes=2) as made:
         assert {c.pid for c in psutil.Process().children(recursive=True)} == before
         await made.document(pdf())
-        (cell,) = made._idle
-        process = cell._process
+        (cell,) = made.cells.idle
+        process = cell.process
         assert process
         assert psutil.pid_exists(process)
     assert not psutil.pid_exists(process) or (

@@ -33,6 +33,7 @@ class Authority:
         certificate: of that key, for time-stamping alone.
         root: who issued it; what those who check tokens trust.
         policy: under which tokens are made.
+        root_key: of the root, where it is at hand: signs lists of revocations.
     """
 
     key: ec.EllipticCurvePrivateKey
@@ -40,6 +41,7 @@ class Authority:
     root: certificates.Certificate
     policy: str = POLICY
     serials: "itertools.count[int]" = field(default_factory=lambda: itertools.count(time.time_ns()))
+    root_key: ec.EllipticCurvePrivateKey | None = field(default=None, repr=False)
 
     @property
     def root_pem(self) -> bytes:
@@ -188,7 +190,7 @@ def authority(name: str = "TSA thử nghiệm") -> Authority:
     # RFC 3161 section 2.3: this use alone, and critical.
     purpose = certificates.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING])
     own = begun(_name(name), key.public_key(), ca=False).add_extension(purpose, critical=True)
-    return Authority(key, own.sign(root_key, SHA256()), root)
+    return Authority(key, own.sign(root_key, SHA256()), root, root_key=root_key)
 
 
 def _rejection(failure: str) -> bytes:

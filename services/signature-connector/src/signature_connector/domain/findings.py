@@ -218,6 +218,55 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "Câu trả lời đến sau khi yêu cầu đã được chuyển xử lý thủ công",
         "An answer came after the request had been handed to an operator",
     ),
+    # assembly
+    "level-not-supported": (
+        "Chưa hỗ trợ mức chữ ký này cho định dạng tài liệu",
+        "This signature level is not supported for the format yet",
+    ),
+    "unfit-key": (
+        "Khóa của chứng thư số không dùng được với thuật toán ký yêu cầu",
+        "The certificate's key cannot sign by the algorithm that is asked for",
+    ),
+    "field-taken": (
+        "Ô chữ ký đã được ký",
+        "The signature field is signed already",
+    ),
+    "no-room": (
+        "Chữ ký lớn hơn vùng đã dành sẵn",
+        "The signature does not fit into the room that was reserved",
+    ),
+    "wrong-timestamp": (
+        "Dấu thời gian không phải của chữ ký hoặc tài liệu này",
+        "The timestamp is not over this signature or document",
+    ),
+    "timestamped-already": (
+        "Chữ ký đã có dấu thời gian",
+        "The signature carries a timestamp already",
+    ),
+    "covered-already": (
+        "Chữ ký đã được bao phủ bởi phần bổ sung sau nó nên không thể thêm dấu thời gian",
+        "What follows the signature covers it, so that no timestamp can be added",
+    ),
+    "validation-data-malformed": (
+        "Dữ liệu phục vụ kiểm tra lâu dài không đọc được",
+        "The data for long-term validation cannot be read",
+    ),
+    "anchor-missing": (
+        "Không tìm thấy vị trí đặt dấu ký trên trang",
+        "The text that marks the place of the stamp is not in the document",
+    ),
+    "stamp-outside": (
+        "Vị trí dấu ký nằm ngoài trang hoặc quá nhỏ",
+        "The place of the stamp is not on a page, or is too small",
+    ),
+    "not-xml": (
+        "Tệp không phải là XML hợp lệ, hoặc có khai báo DOCTYPE",
+        "The file is no well-formed XML, or has a document type declaration",
+    ),
+    "signed-xml": (
+        "Chưa hỗ trợ ký thêm vào tài liệu XML đã có chữ ký",
+        "A further signature on an XML document is not supported yet",
+    ),
 }
 """Code → the sentence in Vietnamese and in English."""
 

@@ -1,34 +1,11 @@
-"""Foreign documents are read in processes of their own, bounded in time and memory.
+"""Documents and certificates are examined in isolated processes; the answer is always a report."""
 
-Parsers of such formats can be made to loop, to eat memory and to crash. Whatever happens there,
-the service's event loop goes on, and the answer is a finding. Each process has an executor of its
-own, so that one that crashes takes nobody else's work with it.
-"""
-
-import asyncio
-import logging
-import multiprocessing
-import os
-import resource
-import signal
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from datetime import datetime
-from multiprocessing.connection import wait
 from typing import Any
 
-import structlog
-
 from signature_connector.domain.findings import Refusal, Report
-
-START_SECONDS = 60.0
-_TRIES = 2
-_JUDGEMENT = "signature_connector.verification.judgement"
-
-log = structlog.get_logger()
+from signature_connector.isolation import Cells, Unfinished
 
 
 class Examiner:
@@ -44,12 +21,13 @@ class Examiner:
     def __init__(
         self, trust: Sequence[bytes], *, processes: int, seconds: float, memory: int
     ) -> None:
-        self._trust = tuple(trust)
-        self._seconds = seconds
-        self._memory = memory
-        self._idle: list[_Cell] = []
-        self._busy: set[_Cell] = set()
-        self._free = asyncio.Semaphore(processes)
+        self.cells = Cells(
+            processes=processes,
+            seconds=seconds,
+            memory=memory,
+            begin=_begin,
+            material=(tuple(trust),),
+        )
 
     async def document(self, content: bytes) -> Report:
         """Whether a document can be signed."""
@@ -66,74 +44,14 @@ class Examiner:
         return await self._examine(_verdict, sent, content, certificate, moment)
 
     async def _examine(self, work: Callable[..., Report], *material: Any) -> Report:
-        """Run in a process; one that fails is replaced, and the work tried once more.
-
-        A second chance, because a process can be killed for reasons that lie outside of the
-        document, and the document may be one that a person has just signed.
-        """
-        reason = ""
-        async with self._free:
-            for _ in range(_TRIES):
-                cell = self._idle.pop() if self._idle else self._cell()
-                self._busy.add(cell)
-                try:
-                    report = await cell.run(self._seconds, work, *material)
-                    self._idle.append(cell)
-                    return report
-                except (TimeoutError, MemoryError, BrokenProcessPool) as error:
-                    reason = type(error).__name__
-                    log.warning("examination failed", error=reason)
-                    cell.end()
-                except BaseException:
-                    cell.end()
-                    raise
-                finally:
-                    self._busy.discard(cell)
-        return Report((Refusal("not-examinable", reason).finding,))
-
-    def _cell(self) -> "_Cell":
-        return _Cell(self._trust, self._memory)
+        try:
+            return await self.cells.run(work, *material)
+        except Unfinished as error:
+            return Report((Refusal("not-examinable", str(error)).finding,))
 
     async def close(self) -> None:
         """End every process and wait until it has."""
-        for cell in (*self._idle, *self._busy):
-            await asyncio.to_thread(cell.end, wait=True)
-        self._idle.clear()
-
-
-class _Cell:
-    """One process behind an executor of one."""
-
-    def __init__(self, trust: Sequence[bytes], memory: int) -> None:
-        # Not forked from the service: a copy of a process with threads is unsafe, and the child
-        # has no business with its connections and keys. The fork server has neither; it loads
-        # what examines once, so that a process is replaced within milliseconds.
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([_JUDGEMENT])
-        self._executor = ProcessPoolExecutor(
-            max_workers=1,
-            mp_context=context,
-            initializer=_confine,
-            initargs=(tuple(trust), memory),
-        )
-        self._process: int | None = None
-
-    async def run(self, seconds: float, work: Callable[..., Report], *material: Any) -> Report:
-        if self._process is None:
-            starting = await asyncio.to_thread(self._executor.submit, os.getpid)
-            async with asyncio.timeout(START_SECONDS):
-                self._process = await asyncio.wrap_future(starting)
-        doing: Future[Report] = self._executor.submit(work, *material)
-        async with asyncio.timeout(seconds):
-            return await asyncio.wrap_future(doing)
-
-    def end(self, *, wait: bool = False) -> None:
-        """Kill the process: one that hangs would not hear a request."""
-        known = self._process is not None
-        if self._process is not None:
-            with suppress(ProcessLookupError):
-                os.kill(self._process, signal.SIGKILL)
-        self._executor.shutdown(wait=wait and known, cancel_futures=True)
+        await self.cells.close()
 
 
 # What follows runs in the isolated process.
@@ -141,27 +59,10 @@ class _Cell:
 _loaded: dict[str, Any] = {}
 
 
-def _confine(trust: Sequence[bytes], memory: int) -> None:
-    """Take the limits, then load what examines.
-
-    Logging is off: the verifying library's messages name people.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    logging.disable(logging.CRITICAL)
+def _begin(trust: Sequence[bytes]) -> None:
     from signature_connector.verification.certificates import Trust
 
     _loaded["trust"] = Trust.of(trust)
-
-
-def _end_with_parent() -> None:
-    """A parent that was killed cannot end its executor."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-    os._exit(1)
 
 
 def _document(content: bytes) -> Report:
