@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from pyhanko_certvalidator import ValidationContext
 
-from signature_connector.assembly import augmentation, pades
+from signature_connector.assembly import augmentation, cades, jades, pades, xades
 from signature_connector.assembly.edits import Edit, applied
 from signature_connector.assembly.raw import DIGESTS
 from signature_connector.domain.assembly import Prepared, ValidationData, Wish
@@ -177,3 +177,13 @@ def roots() -> list[asn1_x509.Certificate]:
 def trusting(**settings: Any) -> ValidationContext:
     """What validates by these roots, and fetches nothing."""
     return ValidationContext(trust_roots=roots(), allow_fetching=False, **settings)
+
+
+def message(content: bytes, holder: Holder | None = None, **wanted: Any) -> bytes:
+    """A document of another kind (CAdES, XAdES, JAdES), signed at B-B."""
+    holder = holder or signer()
+    how = wish(holder, **wanted)
+    module = {"cades": cades, "xades": xades, "jades": jades}[how.format]
+    waiting, _ = module.prepare(content, how)
+    signature = raw_signature(holder.key, waiting.digest, how)
+    return applied(content, module.finish(content, waiting, signature))

@@ -2,6 +2,7 @@
 
 import hashlib
 from base64 import b64decode, b64encode
+from typing import TYPE_CHECKING
 
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.pdf_utils.reader import PdfFileReader
@@ -13,13 +14,21 @@ from pyhanko.sign.fields import (
     SigSeedSubFilter,
     enumerate_sig_fields,
 )
-from pyhanko.sign.signers.cms_embedder import PdfCMSEmbedder, SigMDPSetup, SigObjSetup
+from pyhanko.sign.signers.cms_embedder import (
+    PdfCMSEmbedder,
+    SigAppearanceSetup,
+    SigMDPSetup,
+    SigObjSetup,
+)
 from pyhanko.sign.signers.pdf_byterange import SignatureObject
 from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature
 
 from signature_connector.assembly import cms_parts, incremental, raw
 from signature_connector.assembly.edits import Edit
 from signature_connector.domain.assembly import Prepared, Unfit, Wish
+
+if TYPE_CHECKING:  # loaded only for documents that get a stamp
+    from signature_connector.assembly.places import Place
 
 _NEW_FIELD = "Signature{}"
 
@@ -45,12 +54,17 @@ def prepare(content: bytes, wish: Wish) -> tuple[Prepared, Edit]:
         bytes_reserved=2 * cms_parts.room_for(wish),
     )
     lock = FieldMDPSpec(FieldMDPAction.ALL) if wish.final and signed else None
+    stamped = _stamp_place(content, writer, wish, field)
     spec = SigFieldSpec(
-        field, field_mdp_spec=lock, doc_mdp_update_value=MDPPerm.NO_CHANGES if lock else None
+        field,
+        on_page=stamped.page if stamped else 0,
+        box=stamped.box if stamped else None,
+        field_mdp_spec=lock,
+        doc_mdp_update_value=MDPPerm.NO_CHANGES if lock else None,
     )
     embedder = PdfCMSEmbedder(spec).write_cms(field, writer)
     next(embedder)
-    embedder.send(SigObjSetup(place, mdp_setup=_locks(wish, lock)))
+    embedder.send(SigObjSetup(place, _locks(wish, lock), _appearance(wish, stamped)))
     incremental.claim_pades(writer)
     made = incremental.reserved(writer, place, content, wish.digest_algorithm)
     to_sign = cms_parts.signed_attributes(wish, made.digest)
@@ -149,3 +163,26 @@ def _locks(wish: Wish, lock: FieldMDPSpec | None) -> SigMDPSetup | None:
         field_lock=lock,
         docmdp_perms=MDPPerm.NO_CHANGES,
     )
+
+
+def _stamp_place(
+    content: bytes, writer: IncrementalPdfFileWriter, wish: Wish, field: str
+) -> "Place | None":
+    """Where the stamp goes: into the field, where it has a place already."""
+    if wish.stamp is None:
+        return None
+    from signature_connector.assembly.places import in_field, place_of
+
+    for name, value, reference in enumerate_sig_fields(writer.prev):
+        if name == field and value is None:
+            return in_field(reference.get_object())
+    return place_of(content, wish.stamp)
+
+
+def _appearance(wish: Wish, place: "Place | None") -> SigAppearanceSetup | None:
+    if wish.stamp is None or place is None:
+        return None
+    from signature_connector.assembly.stamping import FramedLines
+
+    style = FramedLines(lines=wish.stamp.lines, place=place)
+    return SigAppearanceSetup(style, wish.claimed_at, name=None)

@@ -4,6 +4,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from signature_connector.domain.assembly import Unfit, Wish
 
@@ -29,6 +30,25 @@ def certificate_of(wish: Wish) -> x509.Certificate:
     if not isinstance(key, wanted):
         raise Unfit("unfit-key", wish.mechanism)
     return certificate
+
+
+def check_salt(digest_algorithm: str, salt: int | None) -> None:
+    """Of XML and JSON signatures the salt of PSS is as long as the digest; they cannot say else.
+
+    Raises:
+        Unfit: "bad-signature".
+    """
+    if salt not in (None, DIGESTS[digest_algorithm]().digest_size):
+        raise Unfit("bad-signature", "salt length")
+
+
+def plain(certificate: bytes, signature: bytes) -> bytes:
+    """An ECDSA signature as XML and JSON hold it: both numbers in full length, one by one."""
+    key = x509.load_der_x509_certificate(certificate).public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise Unfit("unfit-key", "ecdsa")
+    length = (key.curve.key_size + 7) // 8
+    return b"".join(number.to_bytes(length, "big") for number in decode_dss_signature(signature))
 
 
 def salt_of(

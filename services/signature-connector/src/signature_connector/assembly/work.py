@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from signature_connector.assembly import augmentation, pades
+from signature_connector.assembly import augmentation, cades, jades, pades, xades
 from signature_connector.assembly.edits import Edit
 from signature_connector.domain.assembly import Format, Prepared, Unfit, ValidationData, Wish
 
@@ -51,10 +51,20 @@ def archived(paper: Path, prepared: Prepared, token: bytes) -> Unfit | None:
     return _answered(paper, lambda content: (None, finished(content, prepared, token)))
 
 
-_PREPARE = {"pades": pades.prepare}
-_FINISH = {"pades": pades.finish}
-_IMPRINT = {"pades": augmentation.imprint}
-_TIMESTAMPED = {"pades": augmentation.timestamped}
+_PREPARE = {
+    "pades": pades.prepare,
+    "cades": cades.prepare,
+    "xades": xades.prepare,
+    "jades": jades.prepare,
+}
+_FINISH = {
+    "pades": pades.finish,
+    "cades": cades.finish,
+    "xades": xades.finish,
+    "jades": jades.finish,
+}
+_IMPRINT = {"pades": augmentation.imprint, "cades": cades.imprint}
+_TIMESTAMPED = {"pades": augmentation.timestamped, "cades": cades.timestamped}
 _LONG_TERM = {"pades": augmentation.long_term}
 _ARCHIVE_IMPRINT = {"pades": augmentation.archive_imprint}
 _ARCHIVED = {"pades": augmentation.archived}

@@ -42,6 +42,7 @@ class Wish:
         claimed_at: the signing time that the signature claims, with a zone.
         field: name of the PDF's signature field; None: a new one.
         final: PDF only: the last signature (an agency's seal): no more may follow.
+        detached: CAdES only: the signature alone, without the document in it.
     """
 
     format: Format
@@ -55,6 +56,7 @@ class Wish:
     stamp: Stamp | None = None
     field: str | None = None
     final: bool = False
+    detached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
