@@ -1,7 +1,6 @@
 """Assembly goes on in other processes: bounded, without holding up the service."""
 
 import asyncio
-import os
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -13,7 +12,7 @@ import pytest
 from signature_connector.assembly.isolated import IsolatedAssembler
 from signature_connector.domain.assembly import Unfit
 from signature_connector.isolation import Cells, Unfinished
-from tests.support import assembly
+from tests.support import assembly, misbehaving
 from tests.support.assembly import raw_signature, validation_data, wish
 from tests.support.signing import pdf, signer
 from tests.unit.test_assembly_pades import accepted
@@ -92,13 +91,13 @@ async def test_work_that_hangs_or_crashes_is_ended_and_tried_once_more() -> None
     cells = Cells(processes=1, seconds=2, memory=MEMORY)
     try:
         for work, material, reason in (
-            (_hang, 30, "TimeoutError"),
-            (_crash, 3, "BrokenProcessPool"),
-            (_eat, 2 * MEMORY, "MemoryError"),
+            (misbehaving.hang, 30, "TimeoutError"),
+            (misbehaving.crash, 3, "BrokenProcessPool"),
+            (misbehaving.eat, 2 * MEMORY, "MemoryError"),
         ):
             with pytest.raises(Unfinished, match=reason):
                 await cells.rework(b"document", work, material)
-        assert await cells.rework(b"document", _shout) == (8, b"DOCUMENT!")
+        assert await cells.rework(b"document", misbehaving.shout) == (8, b"DOCUMENT!")
     finally:
         await cells.close()
 
@@ -106,37 +105,11 @@ async def test_work_that_hangs_or_crashes_is_ended_and_tried_once_more() -> None
 async def test_a_second_try_begins_with_the_document_as_it_was(tmp_path: Path) -> None:
     cells = Cells(processes=1, seconds=5, memory=MEMORY)
     try:
-        found = await cells.rework(b"document", _spoil_then_crash_once, tmp_path / "once")
+        work = misbehaving.spoil_then_crash_once
+        found = await cells.rework(b"document", work, tmp_path / "once")
         assert found == (8, b"document")
     finally:
         await cells.close()
-
-
-def _hang(paper: Path, seconds: float) -> None:
-    time.sleep(seconds)
-
-
-def _crash(paper: Path, status: int) -> None:
-    os._exit(status)
-
-
-def _eat(paper: Path, size: int) -> None:
-    bytearray(size)
-
-
-def _shout(paper: Path) -> int:
-    before = paper.read_bytes()
-    paper.write_bytes(before.upper() + b"!")
-    return len(before)
-
-
-def _spoil_then_crash_once(paper: Path, mark: Path) -> int:
-    size = len(paper.read_bytes())
-    if not mark.exists():
-        mark.touch()
-        paper.write_bytes(b"spoilt")
-        os._exit(3)
-    return size
 
 
 async def test_the_service_itself_does_not_load_the_signing_library() -> None:

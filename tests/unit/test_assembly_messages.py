@@ -21,7 +21,7 @@ from pyhanko.sign.validation.generic_cms import (
 )
 from signxml.exceptions import InvalidDigest, InvalidSignature
 from signxml.verifier import SignatureConfiguration
-from signxml.xades import XAdESVerifier
+from signxml.xades.xades import XAdESVerifier
 
 from signature_connector.assembly import cades, jades, work, xades
 from signature_connector.assembly.edits import applied
@@ -141,7 +141,8 @@ def documents(draw: st.DrawFn) -> bytes:
     top = element(2)
     if draw(st.booleans()):
         top.addnext(etree.Comment("sau"))
-    return etree.tostring(etree.ElementTree(top), encoding="UTF-8", xml_declaration=True)
+    made: bytes = etree.tostring(etree.ElementTree(top), encoding="UTF-8", xml_declaration=True)
+    return made
 
 
 @SLOW

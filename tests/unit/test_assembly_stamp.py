@@ -52,7 +52,8 @@ def text(content: bytes, number: int = 0) -> str:
     document = pdfium.PdfDocument(content)
     document.init_forms()
     document[number].flatten()
-    return document[number].get_textpage().get_text_bounded().replace("\xa0", " ")
+    found: str = document[number].get_textpage().get_text_bounded()
+    return found.replace("\xa0", " ")
 
 
 def test_the_stamp_tells_signer_agency_vietnamese_time_and_reason() -> None:

@@ -15,14 +15,14 @@ from pyhanko.sign.validation.dss import DocumentSecurityStore
 from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature
 
 from signature_connector.assembly import cms_parts, incremental, pades
-from signature_connector.assembly.edits import Edit
+from signature_connector.assembly.edits import Content, Edit
 from signature_connector.domain.assembly import Prepared, Unfit, ValidationData
 
 _DIGEST = "sha256"
 _TIMESTAMP_FIELD = "Timestamp{}"
 
 
-def imprint(content: bytes) -> bytes:
+def imprint(content: Content) -> bytes:
     """What a timestamp token for the last signature has to carry (B-T).
 
     Raises:
@@ -31,7 +31,7 @@ def imprint(content: bytes) -> bytes:
     return cms_parts.imprint_of(cms_parts.only_signer(_last(content)[1]))
 
 
-def timestamped(content: bytes, token: bytes) -> Edit:
+def timestamped(content: Content, token: bytes) -> Edit:
     """The document at B-T.
 
     Raises:
@@ -42,7 +42,7 @@ def timestamped(content: bytes, token: bytes) -> Edit:
     return pades.filled(gap, message.dump())
 
 
-def long_term(content: bytes, data: ValidationData) -> Edit:
+def long_term(content: Content, data: ValidationData) -> Edit:
     """The document at B-LT: what is needed to validate it stands in its security store.
 
     Raises:
@@ -63,7 +63,7 @@ def long_term(content: bytes, data: ValidationData) -> Edit:
     return Edit(len(content), incremental.written(writer, content))
 
 
-def archive_imprint(content: bytes) -> tuple[Prepared, Edit]:
+def archive_imprint(content: Content) -> tuple[Prepared, Edit]:
     """Room for a timestamp over the whole document, for B-LTA and each time it is renewed."""
     writer = incremental.begin(content)
     if not writer.prev.embedded_signatures:
@@ -81,7 +81,7 @@ def archive_imprint(content: bytes) -> tuple[Prepared, Edit]:
     return Prepared("pades", b"", b"", made.digest, facts), Edit(len(content), made.update)
 
 
-def archived(content: bytes, prepared: Prepared, token: bytes) -> Edit:
+def archived(content: Content, prepared: Prepared, token: bytes) -> Edit:
     """The document at B-LTA.
 
     Raises:
@@ -94,7 +94,7 @@ def archived(content: bytes, prepared: Prepared, token: bytes) -> Edit:
     return pades.filled((start, end), token)
 
 
-def _last(content: bytes) -> tuple[tuple[int, int], cms.ContentInfo]:
+def _last(content: Content) -> tuple[tuple[int, int], cms.ContentInfo]:
     """The last signature: where it stands, and its message.
 
     A token changes the bytes of the signature, which whatever was signed later covers: only the

@@ -11,7 +11,7 @@ from signature_connector.domain.assembly import Unfit, Wish
 
 TOKEN_ROOM = 12 * 1024
 """Bytes kept for a timestamp token with its chain (RSA-4096 and three certificates: some 8 KiB)."""
-_MARGIN = 512  # a longer PSS salt's encoding, an ECDSA value of another length
+_FRAME = 1024  # algorithms, digests and the structure around them: some 400 bytes
 _TOKEN = "signature_time_stamp_token"
 
 
@@ -121,17 +121,10 @@ def signed_data(
 def room_for(wish: Wish) -> int:
     """Bytes that the CMS of a detached signature may take, with a timestamp token to come."""
     own = load_certificate(wish.certificate)
-    signature = bytes(own.public_key.byte_size * 3)  # of ECDSA two numbers and their frame
-    attributes = signed_attributes(wish, hashlib.new(wish.digest_algorithm).digest())
-    message = signed_data(
-        certificates=(wish.certificate, *wish.chain),
-        digest_algorithm=wish.digest_algorithm,
-        mechanism=mechanism_of(wish.mechanism, wish.digest_algorithm, 32),
-        attributes=attributes,
-        signature=signature,
-        content=None,
-    )
-    return len(message.dump()) + TOKEN_ROOM + _MARGIN
+    certificates = sum(map(len, (wish.certificate, *wish.chain)))
+    issuer = 2 * len(own.issuer.dump())  # as who signed, and in the reference to the certificate
+    signature = 3 * own.public_key.byte_size  # of ECDSA two numbers and their frame
+    return int(certificates + issuer + signature + _FRAME + TOKEN_ROOM)
 
 
 def only_signer(message: cms.ContentInfo) -> cms.SignerInfo:

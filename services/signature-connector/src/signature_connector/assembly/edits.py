@@ -1,6 +1,10 @@
 """How a step of assembly changes a document: one stretch of bytes is written into it."""
 
 from dataclasses import dataclass
+from mmap import mmap
+
+Content = bytes | mmap
+"""A document; a large one is a file seen as memory, so that it is there only once."""
 
 
 @dataclass(frozen=True, slots=True)

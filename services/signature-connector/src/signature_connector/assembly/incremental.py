@@ -13,6 +13,7 @@ from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.signers.constants import ESIC_EXTENSION_1
 from pyhanko.sign.signers.pdf_byterange import PdfSignedData
 
+from signature_connector.assembly.edits import Content
 from signature_connector.domain.assembly import Unfit
 
 _HEADER = b"%PDF-"
@@ -33,16 +34,18 @@ class Reserved:
     digest: bytes
 
 
-def begin(content: bytes) -> IncrementalPdfFileWriter:
+def begin(content: Content) -> IncrementalPdfFileWriter:
     """Open a document for an update.
 
     Raises:
         Unfit: no PDF, encrypted, or such that readers may see different documents in it.
         Exception: whatever the reader raises for a damaged one.
     """
-    if not content.startswith(_HEADER):
+    if content[: len(_HEADER)] != _HEADER:
         raise Unfit("not-a-pdf")
-    writer = IncrementalPdfFileWriter(BytesIO(content), strict=True)
+    writer = IncrementalPdfFileWriter(
+        BytesIO(content) if isinstance(content, bytes) else content, strict=True
+    )
     reader: PdfFileReader = writer.prev
     if reader.encrypted:
         raise Unfit("encrypted")
@@ -60,13 +63,13 @@ def claim_pades(writer: IncrementalPdfFileWriter) -> None:
         writer.register_extension(ESIC_EXTENSION_1)
 
 
-def written(writer: IncrementalPdfFileWriter, content: bytes) -> bytes:
+def written(writer: IncrementalPdfFileWriter, content: Content) -> bytes:
     """The update, without the document before it."""
     return _update(writer, content).getvalue()
 
 
 def reserved(
-    writer: IncrementalPdfFileWriter, place: PdfSignedData, content: bytes, digest_algorithm: str
+    writer: IncrementalPdfFileWriter, place: PdfSignedData, content: Content, digest_algorithm: str
 ) -> Reserved:
     """The update with the room that ``place`` keeps, and the digest that is to be signed."""
     writer.digest_aware_write = True
@@ -80,7 +83,7 @@ def reserved(
     return Reserved(update.getvalue(), (start, end), digest.digest())
 
 
-def _update(writer: IncrementalPdfFileWriter, content: bytes) -> "_Behind":
+def _update(writer: IncrementalPdfFileWriter, content: Content) -> "_Behind":
     out = _Behind(len(content))
     if content[-1:] not in b"\r\n":
         out.write(b"\n")  # else the end marker would run on into the update

@@ -2,7 +2,7 @@
 
 import hashlib
 from base64 import b64decode, b64encode
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.pdf_utils.reader import PdfFileReader
@@ -24,7 +24,7 @@ from pyhanko.sign.signers.pdf_byterange import SignatureObject
 from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature
 
 from signature_connector.assembly import cms_parts, incremental, raw
-from signature_connector.assembly.edits import Edit
+from signature_connector.assembly.edits import Content, Edit
 from signature_connector.domain.assembly import Prepared, Unfit, Wish
 
 if TYPE_CHECKING:  # loaded only for documents that get a stamp
@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # loaded only for documents that get a stamp
 _NEW_FIELD = "Signature{}"
 
 
-def prepare(content: bytes, wish: Wish) -> tuple[Prepared, Edit]:
+def prepare(content: Content, wish: Wish) -> tuple[Prepared, Edit]:
     """Reserve room for a signature.
 
     Returns:
@@ -55,10 +55,11 @@ def prepare(content: bytes, wish: Wish) -> tuple[Prepared, Edit]:
     )
     lock = FieldMDPSpec(FieldMDPAction.ALL) if wish.final and signed else None
     stamped = _stamp_place(content, writer, wish, field)
+    box: Any = stamped.box if stamped else None  # declared as whole numbers; any will do
     spec = SigFieldSpec(
         field,
         on_page=stamped.page if stamped else 0,
-        box=stamped.box if stamped else None,
+        box=box,
         field_mdp_spec=lock,
         doc_mdp_update_value=MDPPerm.NO_CHANGES if lock else None,
     )
@@ -82,7 +83,7 @@ def prepare(content: bytes, wish: Wish) -> tuple[Prepared, Edit]:
     return prepared, Edit(len(content), made.update)
 
 
-def finish(content: bytes, prepared: Prepared, signature: bytes) -> Edit:
+def finish(content: Content, prepared: Prepared, signature: bytes) -> Edit:
     """The signature in its room, once it has been verified.
 
     Raises:
@@ -107,7 +108,7 @@ def finish(content: bytes, prepared: Prepared, signature: bytes) -> Edit:
     return filled((start, end), message.dump())
 
 
-def digest_around(content: bytes, start: int, end: int, digest_algorithm: str) -> bytes:
+def digest_around(content: Content, start: int, end: int, digest_algorithm: str) -> bytes:
     """Of a document without the room for its signature."""
     with memoryview(content) as view:
         digest = hashlib.new(digest_algorithm, view[:start])
@@ -166,7 +167,7 @@ def _locks(wish: Wish, lock: FieldMDPSpec | None) -> SigMDPSetup | None:
 
 
 def _stamp_place(
-    content: bytes, writer: IncrementalPdfFileWriter, wish: Wish, field: str
+    content: Content, writer: IncrementalPdfFileWriter, wish: Wish, field: str
 ) -> "Place | None":
     """Where the stamp goes: into the field, where it has a place already."""
     if wish.stamp is None:
@@ -176,7 +177,7 @@ def _stamp_place(
     for name, value, reference in enumerate_sig_fields(writer.prev):
         if name == field and value is None:
             return in_field(reference.get_object())
-    return place_of(content, wish.stamp)
+    return place_of(bytes(content), wish.stamp)
 
 
 def _appearance(wish: Wish, place: "Place | None") -> SigAppearanceSetup | None:

@@ -4,6 +4,7 @@ Answers are values, also ``Unfit``: a traceback of a parser goes nowhere.
 """
 
 from collections.abc import Callable
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,43 +13,48 @@ from signature_connector.assembly.edits import Edit
 from signature_connector.domain.assembly import Format, Prepared, Unfit, ValidationData, Wish
 
 T = TypeVar("T")
+_LARGE = 4 * 1024 * 1024  # bytes: below, reading from memory of one's own is faster
 
 
 def prepare(paper: Path, wish: Wish) -> Prepared | Unfit:
     """See ``Assembler.prepare``."""
-    return _answered(paper, lambda content: _of(_PREPARE, wish.format)(content, wish))
+    return _answered(paper, wish.format, lambda content: _of(_PREPARE, wish.format)(content, wish))
 
 
 def finish(paper: Path, prepared: Prepared, signature: bytes) -> Unfit | None:
     """See ``Assembler.finish``."""
     finished = _of(_FINISH, prepared.format)
-    return _answered(paper, lambda content: (None, finished(content, prepared, signature)))
+    return _answered(
+        paper, prepared.format, lambda content: (None, finished(content, prepared, signature))
+    )
 
 
 def imprint(paper: Path, kind: Format) -> bytes | Unfit:
     """See ``Assembler.imprint``."""
-    return _answered(paper, lambda content: (_of(_IMPRINT, kind)(content), None))
+    return _answered(paper, kind, lambda content: (_of(_IMPRINT, kind)(content), None))
 
 
 def timestamped(paper: Path, kind: Format, token: bytes) -> Unfit | None:
     """See ``Assembler.timestamped``."""
-    return _answered(paper, lambda content: (None, _of(_TIMESTAMPED, kind)(content, token)))
+    return _answered(paper, kind, lambda content: (None, _of(_TIMESTAMPED, kind)(content, token)))
 
 
 def long_term(paper: Path, kind: Format, data: ValidationData) -> Unfit | None:
     """See ``Assembler.long_term``."""
-    return _answered(paper, lambda content: (None, _of(_LONG_TERM, kind)(content, data)))
+    return _answered(paper, kind, lambda content: (None, _of(_LONG_TERM, kind)(content, data)))
 
 
 def archive_imprint(paper: Path, kind: Format) -> Prepared | Unfit:
     """See ``Assembler.archive_imprint``."""
-    return _answered(paper, _of(_ARCHIVE_IMPRINT, kind))
+    return _answered(paper, kind, _of(_ARCHIVE_IMPRINT, kind))
 
 
 def archived(paper: Path, prepared: Prepared, token: bytes) -> Unfit | None:
     """See ``Assembler.archived``."""
     finished = _of(_ARCHIVED, prepared.format)
-    return _answered(paper, lambda content: (None, finished(content, prepared, token)))
+    return _answered(
+        paper, prepared.format, lambda content: (None, finished(content, prepared, token))
+    )
 
 
 _PREPARE = {
@@ -78,9 +84,17 @@ def _of(ways: dict[Any, Any], kind: Format) -> Callable[..., Any]:
     return way
 
 
-def _answered(paper: Path, way: Callable[[bytes], tuple[T, Edit | None]]) -> T | Unfit:
+def _content(paper: Path, kind: Format) -> Any:
+    """The document; a large PDF, of which only parts are read, is not copied."""
+    if kind != "pades" or paper.stat().st_size <= _LARGE:
+        return paper.read_bytes()
+    with paper.open("rb") as file:
+        return mmap(file.fileno(), 0, access=ACCESS_READ)
+
+
+def _answered(paper: Path, kind: Format, way: Callable[[Any], tuple[T, Edit | None]]) -> T | Unfit:
     try:
-        result, edit = way(paper.read_bytes())
+        result, edit = way(_content(paper, kind))
     except (Unfit, MemoryError) as error:
         if isinstance(error, MemoryError):
             raise
