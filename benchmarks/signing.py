@@ -21,15 +21,21 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from io import BytesIO
 from statistics import median
+from typing import cast
 
 import psutil
-from asn1crypto import keys as asn1_keys
+from asn1crypto import algos
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_private_key,
+)
 from cryptography.x509.oid import NameOID
 
 from signature_connector.assembly.isolated import IsolatedAssembler
@@ -97,17 +103,25 @@ _bare: list[object] = []
 
 
 def _begin(key: bytes, certificate: bytes, content: bytes) -> None:
-    from pyhanko.sign.signers import SimpleSigner
+    from pyhanko.sign.signers.pdf_cms import Signer
     from pyhanko_certvalidator.registry import SimpleCertificateStore
 
-    _bare[:] = [
-        SimpleSigner(
-            signing_cert=asn1_x509.Certificate.load(certificate),
-            signing_key=asn1_keys.PrivateKeyInfo.load(key),
-            cert_registry=SimpleCertificateStore(),
-        ),
-        content,
-    ]
+    private = cast("rsa.RSAPrivateKey", load_der_private_key(key, password=None))
+
+    class Keyholder(Signer):
+        """The library's own loads the key anew for each document, which costs more than half."""
+
+        async def async_sign_raw(
+            self, data: bytes, digest_algorithm: str, dry_run: bool = False
+        ) -> bytes:
+            return bytes(256) if dry_run else private.sign(data, padding.PKCS1v15(), SHA256())
+
+    signer = Keyholder(
+        signing_cert=asn1_x509.Certificate.load(certificate),
+        cert_registry=SimpleCertificateStore(),
+        signature_mechanism=algos.SignedDigestAlgorithm({"algorithm": "sha256_rsa"}),
+    )
+    _bare[:] = [signer, content]
 
 
 def _sign_for(seconds: float) -> float:

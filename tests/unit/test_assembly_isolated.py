@@ -1,6 +1,7 @@
 """Assembly goes on in other processes: bounded, without holding up the service."""
 
 import asyncio
+import re
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+import signature_connector.assembly as assembly_room
 from signature_connector.assembly.isolated import IsolatedAssembler
 from signature_connector.domain.assembly import Unfit
+from signature_connector.domain.findings import SENTENCES
 from signature_connector.isolation import Cells, Unfinished
 from tests.support import assembly, misbehaving
 from tests.support.assembly import raw_signature, validation_data, wish
@@ -119,3 +122,14 @@ async def test_the_service_itself_does_not_load_the_signing_library() -> None:
     )
     out, _ = await process.communicate()
     assert out.strip() == b"False"
+
+
+def test_every_reason_has_a_sentence_in_both_languages() -> None:
+    rooms = Path(assembly_room.__file__).parent
+    told = {
+        code
+        for file in rooms.glob("*.py")
+        for code in re.findall(r'Unfit\(\s*"([a-z-]+)"', file.read_text())
+    }
+    assert len(told) > 15
+    assert told <= SENTENCES.keys()

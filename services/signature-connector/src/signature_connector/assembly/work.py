@@ -4,6 +4,7 @@ Answers are values, also ``Unfit``: a traceback of a parser goes nowhere.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, TypeVar
@@ -93,14 +94,20 @@ def _content(paper: Path, kind: Format) -> Any:
 
 
 def _answered(paper: Path, kind: Format, way: Callable[[Any], tuple[T, Edit | None]]) -> T | Unfit:
+    content = None
     try:
-        result, edit = way(_content(paper, kind))
+        content = _content(paper, kind)
+        result, edit = way(content)
     except (Unfit, MemoryError) as error:
         if isinstance(error, MemoryError):
             raise
         return Unfit(error.code, error.detail)
     except Exception as error:  # a hostile document makes the readers raise nearly anything
         return Unfit("unreadable", type(error).__name__)
+    finally:
+        if isinstance(content, mmap):  # else the reader's circles hold it until they are swept up
+            with suppress(BufferError):
+                content.close()
     if edit is not None:
         with paper.open("r+b", buffering=0) as file:
             file.seek(edit.at)
