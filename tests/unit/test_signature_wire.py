@@ -26,7 +26,8 @@ from signature_connector.domain.provider import (
     Unavailable,
     Unclear,
 )
-from signature_connector.providers.esign import EsignGateway, clear_answers, file_name
+from signature_connector.providers.esign import EsignGateway, file_name
+from signature_connector.providers.wire import clear_answers
 
 GOLDEN = Path(__file__).parent / "golden" / "esign"
 USER = "001099000001"
@@ -159,6 +160,8 @@ def _done(**changed: Any) -> dict[str, Any]:
         _done(signFiles=[{"file_base64": ""}]),
         _done(signFiles=[{"file_base64": "AA=="}, {"file_base64": "AA=="}]),
         _done(signFiles="AA=="),
+        _done(signFiles=[{"doc_id": str(ORDER.outgoing_id), "file_base64": "AA=="}]),
+        _done(signFiles=[{"doc_id": 7, "file_base64": "AA=="}]),
         _done(status_code=500),
         _done(status_code="99"),
         _done(status_code=4000),
@@ -178,12 +181,12 @@ async def test_any_other_answer_to_the_signing_call_is_unclear(answer: Any) -> N
         assert isinstance(await esign.submit(ORDER), Unclear)
 
 
-@pytest.mark.parametrize("code", sorted(clear_answers("signing")))
+@pytest.mark.parametrize("code", sorted(clear_answers("esign", "signing")))
 async def test_clear_answers_come_from_the_table(code: str) -> None:
     async with answering(_done(status_code=code, signFiles=[])) as esign:
         answer = await esign.submit(ORDER)
     assert isinstance(answer, Declined)
-    assert answer.outcome == clear_answers("signing")[code]
+    assert answer.outcome == clear_answers("esign", "signing")[code]
 
 
 def test_every_code_says_where_it_is_from_and_how_sure_it_is() -> None:

@@ -6,18 +6,14 @@ call, that the call waits for the person's phone, an optional Bearer token, ``st
 success. There is no call that tells what became of a signing call.
 """
 
-import asyncio
 import base64
 import binascii
 import re
-from importlib import resources
-from typing import Any, Literal
+from typing import Any
 
 import httpx
-import orjson
 from pydantic import SecretStr
 
-from common.http import never_sent, retry_after
 from signature_connector.domain.provider import (
     Abilities,
     Called,
@@ -32,30 +28,12 @@ from signature_connector.domain.provider import (
     Unclear,
     Unreadable,
 )
+from signature_connector.providers import wire
+from signature_connector.providers.wire import MOST_CERTIFICATES, SMALL_ANSWER, Line
 
 DONE = "200"
-MOST_CERTIFICATES = 20
-_CONNECT_SECONDS = 5.0
-_SMALL_ANSWER = 1024 * 1024
-_LONGEST_MESSAGE = 200
 _LONGEST_NAME = 200
-_LONGEST_TEXT = 1000
-_NUMBER = re.compile(r"\d{6,}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 _UNSAFE = re.compile(r'[\x00-\x1f<>:"/\\|?*]+')
-
-ClearNo = Literal["rejected-by-user", "expired", "failed"]
-
-
-class TooLong(Exception):
-    """An answer above the limit."""
-
-
-def clear_answers(call: str) -> dict[str, ClearNo]:
-    """Codes of a call (``signing``, ``certificates``) that are a clear no, with the outcome."""
-    source = resources.files("signature_connector") / "data/esign_codes.json"
-    rows = orjson.loads(source.read_bytes())[call]
-    return {row["code"]: row["outcome"] for row in rows}
 
 
 class EsignGateway:
@@ -68,9 +46,9 @@ class EsignGateway:
         user_seconds: how long the person may take; below the gateway's own patience (330 s were
             seen) its late answers would be lost.
         longest: bytes of the longest signed document that is taken.
+        name: what the operator calls it.
     """
 
-    name = "esign"
     abilities = Abilities(signs="files", waits=True, confirms="nothing")
 
     def __init__(
@@ -81,75 +59,70 @@ class EsignGateway:
         call_seconds: float,
         user_seconds: float,
         longest: int,
+        name: str = "esign",
     ) -> None:
-        self._http = http
+        self.name = name
+        self._line = Line(http)
         self._call_seconds = call_seconds
         self._user_seconds = user_seconds
-        self._longest_answer = longest * 4 // 3 + _SMALL_ANSWER
-        # A connection is used once: one that the other side is about to close would turn a
-        # request for a signature into one whose fate nobody knows.
-        self._headers = {
-            "Content-Type": "application/json",
-            "Accept-Encoding": "identity",
-            "Connection": "close",
-        }
+        self._longest_answer = longest * 4 // 3 + SMALL_ANSWER
+        self._secrets: list[str] = []
+        self._headers: dict[str, str] = {}
         if token is not None:
-            self._headers["Authorization"] = f"Bearer {token.get_secret_value()}"
-        self._signing = clear_answers("signing")
-        self._certificates = clear_answers("certificates")
+            self._secrets = [token.get_secret_value()]
+            self._headers["Authorization"] = f"Bearer {self._secrets[0]}"
+        self._signing = wire.clear_answers("esign", "signing")
+        self._certificates = wire.clear_answers("esign", "certificates")
 
     async def credentials(self, user: str, ca_name: str) -> Credentials | Declined | Unavailable:
         """``get_certificate``."""
         wanted = {"user_id": user, "ca_name": ca_name}
         try:
-            answer, body = await self._post(
-                "/get_certificate", wanted, self._call_seconds, _SMALL_ANSWER, {}
+            answer = await self._line.post(
+                "/get_certificate", wanted, seconds=self._call_seconds, headers=self._headers
             )
         except Exception as error:  # whatever the network, or bytes that are no HTTP, raise
-            return Unavailable(_kind(error))
-        told = _object(body)
-        reply = _reply(told, user)
-        if answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR or not reply.code:
-            return Unavailable(f"HTTP {answer.status_code}", reply, retry_after(answer))
+            return Unavailable(wire.kind(error))
+        told = answer.fields
+        reply = self._reply(told, user)
+        if answer.broken or not reply.code:
+            return Unavailable(f"HTTP {answer.status}", reply, answer.pause)
         if reply.code == DONE:
             found = _credentials(told)
             if found is None:
                 return Unavailable("answer not understood", reply)
             return Credentials(found, reply)
-        if reply.code in self._certificates:
-            return Declined(self._certificates[reply.code], reply)
-        return Unavailable(f"code {reply.code}", reply, retry_after(answer))
+        meant = wire.declined(wire.meaning(self._certificates, reply.code), reply)
+        return meant or Unavailable(f"code {reply.code}", reply, answer.pause)
 
     async def submit(self, order: Order) -> Signed | Declined | NeverSent | Unclear:
         """``sign_file``: returns when the person has decided, or time is up."""
         (paper,) = order.papers
         try:
-            answer, body = await self._post(
+            answer = await self._line.post(
                 "/sign_file",
                 wire_order(order),
-                self._user_seconds,
-                self._longest_answer,
-                {"X-Request-Id": str(order.outgoing_id)},
+                seconds=self._user_seconds,
+                longest=self._longest_answer,
+                headers={**self._headers, "X-Request-Id": str(order.outgoing_id)},
             )
         except Exception as error:  # whatever the network, or bytes that are no HTTP, raise
-            if never_sent(error):
-                return NeverSent(_kind(error))
-            timed_out = isinstance(error, TimeoutError | httpx.ReadTimeout)
-            return Unclear(_kind(error), timed_out=timed_out)
-        outer = _object(body)
+            return wire.fate(error)
+        outer = answer.fields
         inner = outer.get("data")
         told = inner if isinstance(inner, dict) and "status_code" in inner else outer
-        reply = _reply(told, order.user)
-        if answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR or not reply.code:
-            return Unclear(f"HTTP {answer.status_code}", reply)
+        reply = self._reply(told, order.user)
+        if answer.broken or not reply.code:
+            return Unclear(f"HTTP {answer.status}", reply)
         files = told.get("signFiles")
         if reply.code == DONE:
-            content = _only_file(files)
+            content = _only_file(files, str(paper.request_id))
             if not content:
                 return Unclear("no file", reply)
             return Signed({paper.request_id: content}, reply)
-        if reply.code in self._signing and not files:
-            return Declined(self._signing[reply.code], reply)
+        meant = wire.declined(wire.meaning(self._signing, reply.code), reply)
+        if meant is not None and not files:
+            return meant
         return Unclear(f"code {reply.code}", reply)
 
     async def status(self, order: Order, submission: str | None) -> Unavailable:
@@ -160,30 +133,15 @@ class EsignGateway:
         """The gateway calls nobody."""
         raise Unreadable("the eSign gateway has no callbacks")
 
-    async def _post(
-        self,
-        path: str,
-        wanted: dict[str, Any],
-        seconds: float,
-        longest: int,
-        headers: dict[str, str],
-    ) -> tuple[httpx.Response, bytes]:
-        body = bytearray()
-        async with (
-            asyncio.timeout(seconds),  # httpx counts from the last byte, and bytes may drip
-            self._http.stream(
-                "POST",
-                path,
-                content=orjson.dumps(wanted),
-                headers={**self._headers, **headers},
-                timeout=httpx.Timeout(seconds, connect=_CONNECT_SECONDS),
-            ) as answer,
-        ):
-            async for chunk in answer.aiter_bytes():
-                body += chunk
-                if len(body) > longest:
-                    raise TooLong
-        return answer, bytes(body)
+    def _reply(self, told: dict[str, Any], user: str) -> Reply:
+        data = told.get("data")
+        within = data if isinstance(data, dict) else told
+        return wire.reply(
+            told.get("status_code"),
+            told.get("message"),
+            within.get("transaction_id"),
+            hidden=[user, *self._secrets],
+        )
 
 
 def wire_order(order: Order) -> dict[str, Any]:
@@ -211,37 +169,6 @@ def file_name(document_name: str) -> str:
     return stem if stem.lower().endswith(".pdf") else f"{stem}.pdf"
 
 
-def _kind(error: Exception) -> str:
-    return type(error.__cause__ or error).__name__
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        told = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return {}
-    return told if isinstance(told, dict) else {}
-
-
-def _reply(told: dict[str, Any], user: str) -> Reply:
-    """What was said, without what may name a person: their number, or any long number."""
-    data = told.get("data")
-    within = data if isinstance(data, dict) else told
-    message = _text(told.get("message")).replace(user, "…")
-    return Reply(
-        code=_text(told.get("status_code"))[:20] or None,
-        message=_NUMBER.sub("…", message)[:_LONGEST_MESSAGE] or None,
-        transaction_id=_text(within.get("transaction_id")) or None,
-    )
-
-
-def _text(value: Any) -> str:
-    """A short text without control characters; empty for anything else."""
-    if not isinstance(value, str | int):
-        return ""
-    return _CONTROL.sub(" ", str(value))[:_LONGEST_TEXT]
-
-
 def _credentials(told: dict[str, Any]) -> list[Credential] | None:
     """The certificates of an answer; None where it does not have the known form."""
     data = told.get("data")
@@ -250,23 +177,26 @@ def _credentials(told: dict[str, Any]) -> list[Credential] | None:
         return None
     found = []
     for row in rows[:MOST_CERTIFICATES]:
-        try:
-            transaction = row.get("transaction_id") or data.get("transaction_id")
-            found.append(
-                Credential(
-                    certificate=base64.b64decode(row["cert_data"], validate=True),
-                    serial_number=_text(row["serial_number"]),
-                    transaction_id=_text(transaction),
-                )
-            )
-        except (KeyError, TypeError, AttributeError, binascii.Error, ValueError):
+        certificate = wire.certificate(row.get("cert_data")) if isinstance(row, dict) else None
+        if certificate is None or "serial_number" not in row:
             return None
+        transaction = row.get("transaction_id") or data.get("transaction_id")
+        found.append(
+            Credential(
+                certificate=certificate,
+                serial_number=wire.text(row["serial_number"]),
+                transaction_id=wire.text(transaction),
+            )
+        )
     return found
 
 
-def _only_file(files: Any) -> bytes | None:
-    """The content of the one signed file; None where there is no such thing."""
-    if not isinstance(files, list) or len(files) != 1:
+def _only_file(files: Any, doc_id: str) -> bytes | None:
+    """The content of the one signed file; None where there is no such thing, or it says that it is
+    another document."""
+    if not isinstance(files, list) or len(files) != 1 or not isinstance(files[0], dict):
+        return None
+    if files[0].get("doc_id", doc_id) != doc_id:
         return None
     try:
         return base64.b64decode(files[0]["file_base64"], validate=True)
