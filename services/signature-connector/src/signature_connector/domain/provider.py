@@ -38,13 +38,14 @@ class Credential:
         certificate: DER.
         serial_number: as the provider writes it, hexadecimal.
         transaction_id: what the provider wants to see again in the signing call (the eSign
-            gateway's transaction, the credential id of MySign and CSC).
+            gateway's transaction, the credential id of MySign and CSC). It may hold the person's
+            number (MySign's was seen to): kept sealed with the certificate, never noted anywhere.
         chain: DER certificates above it, as far as the provider gives them.
     """
 
     certificate: bytes
     serial_number: str
-    transaction_id: str
+    transaction_id: str = field(repr=False)
     chain: tuple[bytes, ...] = ()
 
 

@@ -97,6 +97,8 @@ class EsignGateway:
 
     async def submit(self, order: Order) -> Signed | Declined | NeverSent | Unclear:
         """``sign_file``: returns when the person has decided, or time is up."""
+        if (unfit := wire.unfit(order, self.abilities)) is not None:
+            return unfit
         (paper,) = order.papers
         try:
             answer = await self._line.post(

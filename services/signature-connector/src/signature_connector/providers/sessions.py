@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from signature_connector.domain.provider import Reply
+from signature_connector.domain.provider import NeverSent, Reply, Unclear
 from signature_connector.providers.wire import Answer, Line
 
 _MOST = 1000
@@ -29,11 +29,24 @@ class LoginFailed(Exception):
         reason: kind of the error.
         reply: what the provider said.
         pause: seconds for which it asked to be left alone.
+        left: a call had been made under an older session, and was answered 401.
     """
 
-    def __init__(self, reason: str, reply: Reply = Reply(), pause: float | None = None) -> None:  # noqa: B008 - frozen
+    def __init__(
+        self,
+        reason: str,
+        reply: Reply = Reply(),  # noqa: B008 - frozen
+        pause: float | None = None,
+        *,
+        left: bool = False,
+    ) -> None:
         super().__init__(reason)
-        self.reason, self.reply, self.pause = reason, reply, pause
+        self.reason, self.reply, self.pause, self.left = reason, reply, pause, left
+
+    def fate(self) -> NeverSent | Unclear:
+        """What it means for the signing call that was to be made."""
+        reason = f"login: {self.reason}"
+        return Unclear(reason, self.reply) if self.left else NeverSent(reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +145,17 @@ class Authorised:
         """POST under the session of ``who``.
 
         Raises:
-            LoginFailed: there is none; the call was not made, or was answered 401.
+            LoginFailed: there is none.
             Exception: as ``Line.post``.
         """
         token = await self._sessions.token(who)
         answer = await self._post(path, wanted, token, seconds, again)
         if answer.status != httpx.codes.UNAUTHORIZED:
             return answer
-        token = await self._sessions.token(who, ended=token)
+        try:
+            token = await self._sessions.token(who, ended=token)
+        except LoginFailed as failed:
+            raise LoginFailed(failed.reason, failed.reply, failed.pause, left=True) from None
         return await self._post(path, wanted, token, seconds, again)
 
     async def _post(

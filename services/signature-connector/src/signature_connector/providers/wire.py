@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 
 from common.http import never_sent, retry_after
 from signature_connector.domain.provider import (
+    Abilities,
     Declined,
     NeverSent,
     Order,
@@ -332,16 +333,21 @@ def signatures_in_order(values: Any, order: Order) -> dict[UUID, bytes | Decline
     return {request_id: one for request_id, one in told.items() if one is not None}
 
 
-def digests(order: Order) -> Sequence[bytes]:
-    """What is to be signed.
+def unfit(order: Order, abilities: Abilities) -> NeverSent | None:
+    """Why an order cannot be given to a provider of these abilities: nothing was sent, then."""
+    if not 0 < len(order.papers) <= abilities.most:
+        return NeverSent(f"{len(order.papers)} documents, at most {abilities.most} an order")
+    if len({paper.request_id for paper in order.papers}) != len(order.papers):
+        return NeverSent("a document twice")
+    for paper in order.papers:
+        if (paper.content if abilities.signs == "files" else paper.digest) is None:
+            return NeverSent(f"a document without what is to be signed ({abilities.signs})")
+    return None
 
-    Raises:
-        ValueError: a paper has none: an order for files at a provider that signs hashes.
-    """
-    found = [paper.digest for paper in order.papers if paper.digest]
-    if not found or len(found) != len(order.papers):
-        raise ValueError("a provider that signs hashes needs the digest of every paper")
-    return found
+
+def digests(order: Order) -> Sequence[bytes]:
+    """What is to be signed, of an order that is fit for a provider of hashes."""
+    return [paper.digest for paper in order.papers if paper.digest is not None]
 
 
 def base64_text(content: bytes) -> str:
