@@ -81,8 +81,8 @@ def csc_v2(line: Line, **changed: Any) -> CscV2:
 
 
 class Provider:
-    """What a provider was asked, and its answers by the end of the path: JSON, bytes, a response,
-    or several of them, one after the other."""
+    """What a provider was asked, and its answers by the end of the path, the first that fits: JSON,
+    bytes, a response, an error, or several of them, one after the other."""
 
     def __init__(self, answers: Mapping[str, Any]) -> None:
         self.answers = dict(answers)

@@ -1,6 +1,7 @@
 """Calls over real sockets: which failures leave no doubt that nothing was sent."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -243,3 +244,29 @@ def test_retry_after_as_a_date() -> None:
     told = retry_after(httpx.Response(503, headers={"retry-after": naive}))
     assert told is not None
     assert 85 < told <= 90
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_connections_are_used_again_only_where_that_is_wanted(kept: bool) -> None:
+    """Also where the partner would keep them open, and says nothing of closing."""
+    opened = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal opened
+        opened += 1
+        while await reader.readuntil(b"\r\n\r\n"):
+            writer.write(OK)
+            await writer.drain()
+
+    async with partner(_until_closed(serve)) as url, http_client(kept=kept) as http:
+        for _ in range(3):
+            await http.post(url, headers={"Connection": "close"} if not kept else {})
+    assert opened == (1 if kept else 3)
+
+
+def _until_closed(serve: Serve) -> Serve:
+    async def quietly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            await serve(reader, writer)
+
+    return quietly

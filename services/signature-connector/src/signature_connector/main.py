@@ -35,7 +35,9 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
             memory=settings.verification_memory,
         )
         async with (
-            http_client(base_url=settings.esign_url, connections=settings.parallel + 1) as http,
+            http_client(
+                base_url=settings.esign_url, connections=settings.parallel + 1, kept=False
+            ) as http,
             Exchanges("signing-gateway", core.outbox, seconds=settings.usage_seconds) as exchanges,
         ):
             gateway = EsignGateway(

@@ -22,6 +22,12 @@ class Settings(ServiceSettings, BlobSettings):
     esign_url: str
     """Base URL of the eSign gateway."""
     esign_token: SecretStr | None = None
+    providers_file: Path | None = None
+    """The signing providers (JSON; see docs/signing-providers.md)."""
+    providers_secrets: Path | None = None
+    """Folder of their secrets; that of ``providers_file`` by default."""
+    providers_seconds: float = Field(default=5.0, gt=0)
+    """How often both are read again."""
     trust_roots: Path
     """PEM bundle: root certificates, and those of issuing CAs, so that a chain can be checked
     before anybody is asked to sign."""
