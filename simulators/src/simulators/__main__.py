@@ -1,7 +1,10 @@
 """Start the outside systems: one, or all of them in one process.
 
     python -m simulators national-portal|signing-gateway|emc|tsa --port N
+    python -m simulators smartca|mysign|csc-v1|csc-v2 --port N
     python -m simulators all --ports-base N
+
+`all` is the first four.
 
 Each program prints one JSON line with its address once it listens.
 """
@@ -29,7 +32,17 @@ SIGNING = "Signing gateway"
 
 
 def start(
-    program: Literal["national-portal", "signing-gateway", "emc", "tsa", "all"],
+    program: Literal[
+        "national-portal",
+        "signing-gateway",
+        "emc",
+        "tsa",
+        "smartca",
+        "mysign",
+        "csc-v1",
+        "csc-v2",
+        "all",
+    ],
     port: Annotated[
         int,
         typer.Option(
@@ -78,6 +91,10 @@ def start(
         Literal["rsa", "ecdsa", "mixed"],
         typer.Option(help="Keys of the persons.", rich_help_panel=SIGNING),
     ] = "rsa",
+    callback: Annotated[
+        str | None,
+        typer.Option(help="Address told of outcomes (smartca, mysign).", rich_help_panel=SIGNING),
+    ] = None,
 ) -> None:
     """Start one outside system, or all of them in one process."""
     if any(":" not in one for one in account or ()):
@@ -124,13 +141,34 @@ def start(
 
         return TimestampAuthority(seed, directory("tsa"), delay)
 
+    def hashes() -> Simulator:
+        from simulators.csc import CscV1, CscV2
+        from simulators.mysign import MySign
+        from simulators.smartca import SmartCa
+
+        kinds: dict[str, Callable[..., Simulator]] = {
+            "smartca": SmartCa,
+            "mysign": MySign,
+            "csc-v1": CscV1,
+            "csc-v2": CscV2,
+        }
+        return kinds[program](
+            seed,
+            state,
+            delay,
+            accounts=dict(one.split(":", 1) for one in account) if account else None,
+            callback=callback,
+            person_ms=person_ms,
+            keys=keys,
+        )
+
     makers: dict[str, Callable[[], Simulator]] = {
         "national-portal": portal,
         "signing-gateway": gateway,
         "emc": emc,
         "tsa": tsa,
     }
-    chosen = [make() for name, make in makers.items() if program in (name, "all")]
+    chosen = [make() for name, make in makers.items() if program in (name, "all")] or [hashes()]
     ports = [port + i if port else 0 for i in range(len(chosen))]
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(chosen, host, ports))

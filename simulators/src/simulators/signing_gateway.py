@@ -5,7 +5,7 @@ camelCase `signFiles` out, that the transaction id is the gateway's own and is c
 first call into the second, one file a call, that the call waits for the person's phone, an
 optional Bearer token, and status_code 200 for success.
 
-Own choice: HTTP 200 for every answer of the gateway, the other status codes (4001 and 4002 are
+Own choice: HTTP 200 for every answer of the gateway, the other status codes (4001 to 4005 are
 borrowed from one CA's dialect), the sentences, lower-case hexadecimal serial numbers, and that a
 transaction may be used again, which asks the person again: the books show who was asked twice.
 """
@@ -14,24 +14,19 @@ import asyncio
 import base64
 import binascii
 import hashlib
-from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
-
 from simulators import pades
 from simulators.books import Entry
-from simulators.faults import Answer, Call, Kind, Proceed, Reply, Rule, Strike
-from simulators.pki import CA_NAMES, Person, Pki, kind_of_user
+from simulators.faults import Answer, Call
+from simulators.pki import CA_NAMES, Person, kind_of_user
 from simulators.shapes import Shape, at_most, one_of, some_text, text
-from simulators.wire import Simulator, View, as_answer
+from simulators.signers import SigningService
+from simulators.wire import as_answer
 
 DONE = "Thành công"
 ASKED_FOR = Shape(
@@ -56,30 +51,13 @@ TO_SIGN = Shape(
 class Refused(Exception):
     """The gateway does not sign, with its status code and a Vietnamese sentence."""
 
-    def __init__(self, code: int, message: str, outcome: str = "", status: int = 200) -> None:
+    def __init__(self, code: int | str, message: str, outcome: str = "", status: int = 200) -> None:
         super().__init__(message)
         self.code, self.message, self.status = code, message, status
         self.outcome = outcome or f"refused {code}"
 
 
-@dataclass(slots=True)
-class Asked:
-    """What one person was asked about one file."""
-
-    user_id: str
-    doc_id: str
-    sha256: str
-    serial_number: str = ""
-    asked: int = 0
-    signed: int = 0
-    outcome: str = "waiting"
-    signed_sha256: str = ""
-
-    def as_json(self, brief: bool) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
-
-
-class SigningGateway(Simulator):
+class SigningGateway(SigningService):
     """The gateway's program.
 
     Parameters:
@@ -100,15 +78,11 @@ class SigningGateway(Simulator):
         person_ms: float = 20,
         keys: str = "rsa",
     ) -> None:
-        self.pki = Pki(state, keys)
         self.transactions: dict[str, str] = {}
-        self.requests: dict[tuple[str, str, str], Asked] = {}
-        self.in_order: list[Asked] = []
         self._authorization = f"Bearer {token}".encode() if token else None
-        self._person_ms = person_ms
         # One thread: signing holds the interpreter, and more would only starve the event loop.
         self._signers = ThreadPoolExecutor(1, "signer")
-        super().__init__(seed, state, delay_ms)
+        super().__init__(seed, state, delay_ms, person_ms=person_ms, keys=keys)
 
     def service_of(self, path: str, payload: Mapping[str, Any]) -> str | None:
         return path[1:] if path in ("/get_certificate", "/sign_file") else None
@@ -198,9 +172,10 @@ class SigningGateway(Simulator):
         return person
 
     async def _ask_person(self, call: Call) -> None:
-        await asyncio.sleep(call.switches.get("person_ms", self._person_ms) / 1000)
+        await asyncio.sleep(call.switches.get("person_ms", self.person_ms) / 1000)
         if (unwilling := call.switches.get("unwilling")) is not None:
-            raise unwilling
+            outcome, code, message = unwilling
+            raise Refused(code, message, outcome)
 
     def _sign(
         self, document: bytes, person: Person, payload: Mapping[str, Any], flaw: str | None
@@ -234,85 +209,26 @@ class SigningGateway(Simulator):
         seen = {**payload, **file} if isinstance(file, dict) else payload
         return {name: [str(seen[name])] for name in names if name in seen}
 
-    def kinds(self) -> dict[str, Kind]:
-        refusal = {"ms": 0, "code": 4002, "message": "Người dùng từ chối ký số"}
-        expiry = {"ms": 1000, "code": 4001, "message": "Hết thời gian chờ người dùng xác nhận"}
+    def refusals(self) -> dict[str, tuple[int | str, str]]:
         return {
-            **super().kinds(),
-            "slow": Kind(_slow, {"ms": 5000}),
-            "refuse": Kind(_unwilling("refused"), refusal),
-            "expire": Kind(_unwilling("expired"), expiry),
-            **{flaw: Kind(_flawed(flaw)) for flaw in ("wrong_certificate", *pades.FLAWS)},
+            "refuse": (4002, "Người dùng từ chối ký số"),
+            "expire": (4001, "Hết thời gian chờ người dùng xác nhận"),
+            "quota": (4005, "Tài khoản đã hết lượt ký"),
         }
+
+    def flaws(self) -> tuple[str, ...]:
+        return ("wrong_certificate", *pades.FLAWS)
 
     # Books.
 
     def fold(self, kept: Mapping[str, Any]) -> None:
         if (transaction := kept.get("transaction")) is not None:
             self.transactions[transaction] = kept["user_id"]
-        if (request := kept.get("asked")) is not None:
-            row = self._asked(request)
-            row.asked += 1
-            row.outcome = "waiting"
-            row.serial_number = request["serial_number"]
-        if (ended := kept.get("ended")) is not None:
-            row = self._asked(ended)
-            row.outcome = ended["outcome"]
-            row.signed += ended["outcome"] == "signed"
-            row.signed_sha256 = ended.get("signed_sha256", row.signed_sha256)
-
-    def _asked(self, request: Mapping[str, str]) -> Asked:
-        key = (request["user_id"], request["doc_id"], request["sha256"])
-        row = self.requests.get(key)
-        if row is None:
-            row = self.requests[key] = Asked(*key)
-            self.in_order.append(row)
-        return row
+        super().fold(kept)
 
     def forget_all(self) -> None:
         self.transactions.clear()
-        self.requests.clear()
-        self.in_order.clear()
-
-    def totals(self) -> dict[str, Any]:
-        return {
-            "requests": len(self.in_order),
-            "asked": sum(row.asked for row in self.in_order),
-            "asked_twice": sum(row.asked > 1 for row in self.in_order),
-            "signed": sum(row.signed for row in self.in_order),
-            "by_outcome": Counter(row.outcome for row in self.in_order),
-        }
-
-    def views(self) -> dict[str, View]:
-        return {"requests": View(lambda: self.in_order, Asked.as_json)}
-
-    def extra_routes(self) -> list[Route]:
-        return [Route("/root.pem", self._root)]
-
-    async def _root(self, request: Request) -> Response:
-        return Response(self.pki.root_pem, media_type="application/x-pem-file")
-
-
-async def _slow(rule: Rule, call: Call, proceed: Proceed) -> Reply:
-    call.switches["person_ms"] = rule["ms"]
-    return await proceed()
-
-
-def _unwilling(outcome: str) -> Strike:
-    async def strike(rule: Rule, call: Call, proceed: Proceed) -> Reply:
-        call.switches.setdefault("person_ms", rule["ms"])
-        call.switches["unwilling"] = Refused(rule["code"], rule["message"], outcome)
-        return await proceed()
-
-    return strike
-
-
-def _flawed(flaw: str) -> Strike:
-    async def strike(rule: Rule, call: Call, proceed: Proceed) -> Reply:
-        call.switches["flaw"] = flaw
-        return await proceed()
-
-    return strike
+        super().forget_all()
 
 
 def _file(payload: Mapping[str, Any]) -> tuple[dict[str, str], bytes]:

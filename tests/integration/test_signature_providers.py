@@ -1,0 +1,374 @@
+"""Every adapter that sends hashes, against a service of its dialect in a process of its own."""
+
+import asyncio
+import hashlib
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec, padding
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.hashes import SHA256
+from pydantic import SecretStr
+
+from common.http import http_client
+from common.identifiers import new_id
+from signature_connector.domain.provider import (
+    Accepted,
+    Called,
+    Credentials,
+    Declined,
+    NotKnown,
+    Order,
+    Paper,
+    Pending,
+    Reply,
+    Signed,
+    Unavailable,
+    Unclear,
+)
+from signature_connector.providers.csc import CscAccount
+from signature_connector.providers.csc_v1 import CscV1
+from signature_connector.providers.csc_v2 import CscV2
+from signature_connector.providers.mysign import MySign, MySignAccount
+from signature_connector.providers.smartca import SmartCa, SpAccount
+from signature_connector.providers.wire import Line
+from tests.support.signing_services import SigningService, signing_service
+
+USER = "001099000001"
+SECRET = SecretStr("s3cret")
+MAKERS: dict[str, Any] = {
+    "smartca": lambda line, **more: SmartCa(line, SpAccount("sp", SECRET), **more),
+    "mysign": lambda line, **more: MySign(line, MySignAccount("sp", SECRET, "p", "CMT_"), **more),
+    "csc-v1": lambda line, **more: CscV1(line, CscAccount("sp", SECRET), **more),
+    "csc-v2": lambda line, **more: CscV2(line, CscAccount("sp", SECRET), **more),
+}
+POLLED = ("smartca", "mysign")
+ASKS = {"smartca": "sign", "mysign": "signHash", "csc-v1": "authorize", "csc-v2": "authorize"}
+STATUS = {"smartca": "status", "mysign": "status", "csc-v2": "signPolling"}
+_USERS = count(1)
+
+
+class Inbox:
+    """Where callbacks arrive."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+
+    async def taken(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        size = int(head.partition(b"content-length: ")[2].split(b"\r\n")[0])
+        self.bodies.append(await reader.readexactly(size))
+        writer.write(b"HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async def until(self, many: int) -> list[bytes]:
+        async with asyncio.timeout(20):
+            while len(self.bodies) < many:
+                await asyncio.sleep(0.01)
+        return self.bodies
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        number: int = probe.getsockname()[1]
+        return number
+
+
+@pytest.fixture(scope="module")
+def services(
+    tmp_path_factory: pytest.TempPathFactory, port: int
+) -> Iterator[dict[str, SigningService]]:
+    folder = tmp_path_factory.mktemp("services")
+    options = ("--person-ms", "30", "--keys", "ecdsa", "--account", "sp:s3cret")
+    called = ("--callback", f"http://127.0.0.1:{port}/v1/signing-callbacks/x")
+    with ExitStack() as stack:
+        yield {
+            name: stack.enter_context(signing_service(folder, name, *options, *called))
+            for name in MAKERS
+        }
+
+
+@asynccontextmanager
+async def adapter(service: SigningService, name: str, **changed: Any) -> AsyncIterator[Any]:
+    async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(http_client(base_url=service.url, kept=False))
+        kept = await stack.enter_async_context(http_client(base_url=service.url))
+        times = {"user_seconds": 10.0} if name.startswith("csc") else {}
+        yield MAKERS[name](Line(http, kept), **{"call_seconds": 5.0, **times, **changed})
+
+
+async def ordered(provider: Any, papers: int = 1, **changed: Any) -> Order:
+    """An order for a person of its own."""
+    user = f"{next(_USERS):012}"
+    listed = await provider.credentials(user, "CA")
+    assert isinstance(listed, Credentials)
+    (credential,) = listed.found
+    ids = [new_id() for _ in range(papers)]
+    given: dict[str, Any] = {
+        "outgoing_id": new_id(),
+        "user": user,
+        "ca_name": "CA",
+        "credential": credential,
+        "papers": tuple(Paper(one, "Giấy", digest=_digest(one)) for one in ids),
+        "mechanism": "ecdsa",
+    }
+    return Order(**{**given, **changed})
+
+
+def _digest(request_id: UUID) -> bytes:
+    return hashlib.sha256(request_id.bytes).digest()
+
+
+async def end_of(provider: Any, order: Order, began: Any) -> Any:
+    """The outcome, asked for until there is one."""
+    if not isinstance(began, Accepted):
+        return began
+    async with asyncio.timeout(20):
+        while True:
+            found = await provider.status(order, began.submission)
+            if not isinstance(found, Pending):
+                return found
+            await asyncio.sleep(0.02)
+
+
+def valid(order: Order, answer: Any) -> bool:
+    """Whether each signature is the person's over that document's digest."""
+    key = x509.load_der_x509_certificate(order.credential.certificate).public_key()
+    assert answer.results.keys() == {paper.request_id for paper in order.papers}
+    try:
+        for paper in order.papers:
+            raw, digest = answer.results[paper.request_id], paper.digest
+            if isinstance(key, ec.EllipticCurvePublicKey):
+                key.verify(raw, digest or b"", ec.ECDSA(Prehashed(SHA256())))
+            else:
+                pss = padding.PSS(padding.MGF1(SHA256()), 32)
+                scheme: Any = pss if order.mechanism == "rsassa_pss" else padding.PKCS1v15()
+                key.verify(raw, digest or b"", scheme, Prehashed(SHA256()))  # type: ignore[union-attr, call-arg]
+    except InvalidSignature:
+        return False
+    return True
+
+
+@pytest.fixture(params=list(MAKERS))
+def name(request: pytest.FixtureRequest) -> str:
+    chosen: str = request.param
+    return chosen
+
+
+@pytest.fixture
+def service(services: dict[str, SigningService], name: str) -> SigningService:
+    services[name].reset()
+    return services[name]
+
+
+async def test_several_documents_are_signed_with_one_confirmation(
+    service: SigningService, name: str
+) -> None:
+    async with adapter(service, name) as provider:
+        order = await ordered(provider, papers=3)
+        answer = await end_of(provider, order, await provider.submit(order))
+    assert isinstance(answer, Signed)
+    assert valid(order, answer)
+    books = service.books()
+    assert (books["asked"], books["asked_twice"], books["signed"]) == (3, 0, 3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcome"), [("refuse", "rejected-by-user"), ("expire", "expired")]
+)
+async def test_a_person_who_does_not_sign_is_an_outcome(
+    service: SigningService, name: str, kind: str, outcome: str
+) -> None:
+    service.fault(on=ASKS[name], kind=kind, ms=20)
+    async with adapter(service, name) as provider:
+        order = await ordered(provider)
+        answer = await end_of(provider, order, await provider.submit(order))
+    assert isinstance(answer, Declined)
+    assert answer.outcome == outcome
+    assert service.books()["signed"] == 0
+
+
+async def test_a_slow_person_is_waited_for(service: SigningService, name: str) -> None:
+    service.fault(on=ASKS[name], kind="slow", ms=1500)
+    async with adapter(service, name) as provider:
+        order = await ordered(provider)
+        began = time.monotonic()
+        first = await provider.submit(order)
+        if name in POLLED:
+            assert isinstance(first, Accepted)
+            assert isinstance(await provider.status(order, first.submission), Pending)
+        answer = await end_of(provider, order, first)
+    assert time.monotonic() - began > 1.4
+    assert isinstance(answer, Signed)
+    assert service.books()["asked_twice"] == 0
+
+
+@pytest.mark.parametrize("flaw", ["wrong_certificate", "bad_signature"])
+async def test_a_wrong_signature_is_handed_on_for_the_verdict_to_see(
+    service: SigningService, name: str, flaw: str
+) -> None:
+    service.fault(on=ASKS[name], kind=flaw)
+    async with adapter(service, name) as provider:
+        order = await ordered(provider)
+        answer = await end_of(provider, order, await provider.submit(order))
+    if isinstance(answer, Signed):  # one whose sequence is broken is no signature at all
+        assert not valid(order, answer)
+    else:
+        assert isinstance(answer, Unclear | Unavailable)
+
+
+async def test_a_quota_that_is_used_up_asks_nobody(service: SigningService, name: str) -> None:
+    service.fault(on=ASKS[name], kind="quota")
+    async with adapter(service, name) as provider:
+        order = await ordered(provider)
+        answer = await provider.submit(order)
+    assert isinstance(answer, Declined)
+    assert answer.outcome == "failed"
+    assert service.books()["asked"] == 0
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "drop_after"},
+        {"kind": "drop_after", "reset": True},
+        {"kind": "half_open"},
+        {"kind": "status", "code": 503, "work": True},
+        {"kind": "garbage"},
+        {"kind": "slow_drip", "ms": 200},
+    ],
+    ids=lambda fault: str(fault["kind"]),
+)
+async def test_an_answer_that_is_lost_leaves_it_open_and_asks_nobody_twice(
+    service: SigningService, name: str, fault: dict[str, Any]
+) -> None:
+    async with adapter(service, name, call_seconds=1.0) as provider:
+        order = await ordered(provider)
+        service.fault(on=ASKS[name], times=1, **fault)
+        times = {"user_seconds": 1.0} if name.startswith("csc") else {}
+        async with adapter(service, name, call_seconds=1.0, **times) as impatient:
+            answer = await impatient.submit(order)
+        assert isinstance(answer, Unclear)
+        if provider.abilities.confirms == "any":  # by our own id it can still be found out
+            async with asyncio.timeout(20):
+                while not isinstance(found := await provider.status(order, None), Signed):
+                    assert isinstance(found, Pending)
+                    await asyncio.sleep(0.02)
+            assert valid(order, found)
+    books = service.books()
+    assert (books["asked"], books["asked_twice"]) == (1, 0)
+
+
+@pytest.mark.parametrize("kind", ["status", "drop_before", "garbage"])
+async def test_a_status_call_that_fails_is_asked_again(
+    service: SigningService, name: str, kind: str
+) -> None:
+    if name not in STATUS:
+        async with adapter(service, name) as provider:
+            assert provider.abilities.confirms == "nothing"
+        return
+    async with adapter(service, name) as provider:
+        order = await ordered(provider)
+        first = await provider.submit(order)
+        service.fault(on=STATUS[name], kind=kind, times=1)
+        assert isinstance(await provider.status(order, first.submission), Unavailable)
+        assert isinstance(await end_of(provider, order, first), Signed)
+    assert service.books()["asked_twice"] == 0
+
+
+async def test_a_transaction_that_is_not_known_is_no_clear_no(
+    service: SigningService, name: str
+) -> None:
+    if name not in STATUS:
+        return
+    async with adapter(service, name) as provider:
+        order = await ordered(provider)
+        first = await provider.submit(order)
+        service.fault(on=STATUS[name], kind="unknown_transaction", times=1)
+        answer = await provider.status(order, first.submission)
+        assert isinstance(answer, NotKnown)
+        assert isinstance(await end_of(provider, order, first), Signed)
+
+
+@pytest.mark.parametrize("name", ["mysign", "csc-v1", "csc-v2"], indirect=True)
+async def test_a_session_that_was_lost_is_renewed_before_anybody_is_asked(
+    service: SigningService, name: str
+) -> None:
+    async with adapter(service, name) as provider:
+        order = await ordered(provider)
+        service.fault(on=ASKS[name], kind="session_lost", times=1)
+        answer = await end_of(provider, order, await provider.submit(order))
+    assert isinstance(answer, Signed)
+    assert service.books()["asked"] == 1
+
+
+@pytest.mark.parametrize("name", POLLED, indirect=True)
+@pytest.mark.parametrize(
+    ("fault", "many"),
+    [
+        (None, 1),
+        ({"kind": "replay_callback", "count": 2}, 3),
+        ({"kind": "late_callback", "ms": 300}, 1),
+        ({"kind": "early_callback"}, 2),
+    ],
+    ids=["once", "replayed", "late", "early"],
+)
+async def test_a_callback_only_leads_to_a_question(
+    service: SigningService, name: str, port: int, fault: Any, many: int
+) -> None:
+    inbox = Inbox()
+    listening = await asyncio.start_server(inbox.taken, "127.0.0.1", port)
+    async with listening, adapter(service, name) as provider:
+        order = await ordered(provider)
+        if fault:
+            service.fault(on=ASKS[name], **fault)
+        first = await provider.submit(order)
+        for body in list(await inbox.until(many)):
+            called = provider.called(body)
+            expected = Called(outgoing_id=order.outgoing_id)
+            assert called == (expected if name == "smartca" else Called(first.submission))
+            answer = await provider.status(order, first.submission)
+            assert isinstance(answer, Signed | Pending)
+        assert isinstance(await end_of(provider, order, first), Signed)
+    assert service.books()["asked_twice"] == 0
+
+
+@pytest.mark.parametrize("mechanism", ["rsassa_pss", "rsassa_pkcs1v15"])
+@pytest.mark.parametrize("name", ["csc-v1", "csc-v2"], indirect=True)
+async def test_the_mechanism_asked_for_is_the_one_that_signs(
+    tmp_path: Path, name: str, mechanism: Any
+) -> None:
+    with signing_service(tmp_path, name, "--person-ms", "0", "--keys", "rsa") as service:
+        async with adapter(service, name) as provider:
+            order = await ordered(provider, mechanism=mechanism)
+            answer = await end_of(provider, order, await provider.submit(order))
+        assert valid(order, answer)
+        other = {"rsassa_pss": "rsassa_pkcs1v15", "rsassa_pkcs1v15": "rsassa_pss"}[mechanism]
+        assert not valid(replace(order, mechanism=other), answer)
+
+
+async def test_a_restarted_service_still_knows_whom_it_asked(tmp_path: Path) -> None:
+    options = ("--person-ms", "200", "--keys", "ecdsa")
+    with signing_service(tmp_path, "smartca", *options) as service:
+        async with adapter(service, "smartca") as provider:
+            order = await ordered(provider)
+            assert isinstance(await provider.submit(order), Accepted)
+    with signing_service(tmp_path, "smartca", *options) as service:
+        async with adapter(service, "smartca") as provider:
+            first = Accepted(str(order.outgoing_id), Reply())
+            answer = await end_of(provider, order, first)
+        assert valid(order, answer)
+        assert service.books()["asked"] == 1
