@@ -12,6 +12,7 @@ from typing import Any
 
 import asyncpg
 
+from backbone.demo import play
 from tests.chaos import clock
 from tests.chaos.system import CLOCKED, System, clock_of
 
@@ -261,6 +262,25 @@ async def a_partner_misbehaves(system: System, chance: random.Random) -> str:
     rule = dict(chance.choice(_MISBEHAVIOUR), on=chance.choice(_PROGRAMS[program]))
     await system.fault(program, times=chance.randrange(1, 4), **rule)
     return f"{program}: {json.dumps(rule)}"
+
+
+_UNWILLING = {"user_id": play.REFUSES["match"]["user_id"]}
+_SIGNERS: tuple[dict[str, Any], ...] = (
+    {"kind": "slow", "ms": 4000},
+    {"kind": "expire", "match": _UNWILLING},
+    {"kind": "quota", "match": _UNWILLING},
+)
+"""What people and their CA do. Who would not sign anyway may do so in other ways; a signature that
+fails for anybody else ends a dossier as the client did not plan it, so wrong certificates, bad
+signatures and altered documents stay with the tests of the connector. Callbacks, status calls and
+lost sessions belong to dialects that the storm does not play (smartca, mysign, csc-v1, csc-v2)."""
+
+
+@fault
+async def a_signer_or_the_ca_disappoints(system: System, chance: random.Random) -> str:
+    rule = dict(chance.choice(_SIGNERS), on="sign_file")
+    await system.fault("signing-gateway", times=chance.randrange(1, 4), **rule)
+    return json.dumps(rule)
 
 
 @fault
