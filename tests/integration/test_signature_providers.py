@@ -146,6 +146,7 @@ async def end_of(provider: Any, order: Order, began: Any) -> Any:
 
 def valid(order: Order, answer: Any) -> bool:
     """Whether each signature is the person's over that document's digest."""
+    assert isinstance(answer, Signed), answer
     key = x509.load_der_x509_certificate(order.credential.certificate).public_key()
     assert answer.results.keys() == {paper.request_id for paper in order.papers}
     try:
