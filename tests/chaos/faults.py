@@ -12,7 +12,7 @@ from typing import Any
 
 import asyncpg
 
-from backbone.demo import play
+from backbone.demo.lives import REFUSING_SIGNER
 from tests.chaos import clock
 from tests.chaos.system import CLOCKED, System, clock_of
 
@@ -264,7 +264,7 @@ async def a_partner_misbehaves(system: System, chance: random.Random) -> str:
     return f"{program}: {json.dumps(rule)}"
 
 
-_UNWILLING = {"user_id": play.REFUSES["match"]["user_id"]}
+_UNWILLING = {"user_id": REFUSING_SIGNER}
 _SIGNERS: tuple[dict[str, Any], ...] = (
     {"kind": "slow", "ms": 4000},
     {"kind": "expire", "match": _UNWILLING},

@@ -146,17 +146,19 @@ async def end_of(provider: Any, order: Order, began: Any) -> Any:
 
 def valid(order: Order, answer: Any) -> bool:
     """Whether each signature is the person's over that document's digest."""
-    key = x509.load_der_x509_certificate(order.credential.certificate).public_key()
+    assert isinstance(answer, Signed), answer
+    key: Any = x509.load_der_x509_certificate(order.credential.certificate).public_key()
     assert answer.results.keys() == {paper.request_id for paper in order.papers}
     try:
         for paper in order.papers:
             raw, digest = answer.results[paper.request_id], paper.digest
-            if isinstance(key, ec.EllipticCurvePublicKey):
+            assert isinstance(raw, bytes)
+            if order.mechanism == "ecdsa":
                 key.verify(raw, digest or b"", ec.ECDSA(Prehashed(SHA256())))
             else:
                 pss = padding.PSS(padding.MGF1(SHA256()), 32)
                 scheme: Any = pss if order.mechanism == "rsassa_pss" else padding.PKCS1v15()
-                key.verify(raw, digest or b"", scheme, Prehashed(SHA256()))  # type: ignore[union-attr, call-arg]
+                key.verify(raw, digest or b"", scheme, Prehashed(SHA256()))
     except InvalidSignature:
         return False
     return True
@@ -356,7 +358,7 @@ async def test_the_mechanism_asked_for_is_the_one_that_signs(
             order = await ordered(provider, mechanism=mechanism)
             answer = await end_of(provider, order, await provider.submit(order))
         assert valid(order, answer)
-        other = {"rsassa_pss": "rsassa_pkcs1v15", "rsassa_pkcs1v15": "rsassa_pss"}[mechanism]
+        other: Any = {"rsassa_pss": "rsassa_pkcs1v15", "rsassa_pkcs1v15": "rsassa_pss"}[mechanism]
         assert not valid(replace(order, mechanism=other), answer)
 
 

@@ -39,6 +39,7 @@ class SigningService:
 def signing_service(folder: Path, program: str, *options: str) -> Iterator[SigningService]:
     """The simulator as a process, on a free port."""
     log, state = folder / f"{program}.log", folder / program
+    log.unlink(missing_ok=True)  # of a run before, with another address
     command = [sys.executable, "-m", "simulators", program, "--port", "0", "--state", str(state)]
     process = Leashed([*command, *options], log=log)
     try:

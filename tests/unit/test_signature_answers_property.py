@@ -4,6 +4,7 @@ that was asked about, none says never sent once something was; and no reply name
 import asyncio
 import base64
 import socket
+from importlib import resources
 from typing import Any
 
 import httpx
@@ -226,3 +227,17 @@ def test_an_ecdsa_signature_side_by_side_becomes_a_sequence() -> None:
     assert signature(raw.hex(), ORDER) == der
     for wrong in (der + b"\x00", der[:-1], raw[:-1], b"\x30\x80" + der[2:]):
         assert signature(base64.b64encode(wrong).decode(), ORDER) is None
+
+
+@pytest.mark.parametrize("dialect", ["esign", "smartca", "mysign", "csc"])
+def test_every_meaning_says_where_it_is_from_and_how_sure_it_is(dialect: str) -> None:
+    source = resources.files("signature_connector") / f"data/{dialect}_codes.json"
+    table = orjson.loads(source.read_bytes())
+    assert table.pop("version")
+    assert table.pop("note")
+    meanings = {"rejected-by-user", "expired", "failed", "waiting", "not-known"}
+    for rows in table.values():
+        for row in rows:
+            assert ("code" in row) != ("message" in row)
+            assert row.keys() - {"code", "message"} == {"outcome", "source", "confidence"}
+            assert row["outcome"] in meanings

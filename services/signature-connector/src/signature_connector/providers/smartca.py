@@ -180,7 +180,7 @@ class SmartCa:
         no = wire.declined(meant, reply)
         if no is not None:
             return no
-        if reply.code == DONE and (reply.message or "").upper() != "SUCCESS":
+        if reply.code == DONE and wire.text(answer.fields.get("message")).upper() != "SUCCESS":
             return Pending(reply, answer.pause)
         return Unavailable(f"code {reply.code}", reply, answer.pause)
 

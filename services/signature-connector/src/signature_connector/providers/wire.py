@@ -42,6 +42,7 @@ CONNECT_SECONDS = 5.0
 _LONGEST_TEXT = 1000
 _LONGEST_MESSAGE = 200
 _LONGEST_CODE = 40
+_LEAST_HIDDEN = 4
 _LEAST_HEX = 64
 """Characters from which on a text of hexadecimal digits alone is taken for hexadecimal: by chance
 no base64 text of this length has none but those."""
@@ -189,7 +190,8 @@ def reply(
     Args:
         hidden: numbers of the person and secrets of the account, wherever they are quoted.
     """
-    known = sorted(filter(None, hidden), key=len, reverse=True)
+    # What is shorter names nobody, and would tear words apart.
+    known = sorted((one for one in hidden if len(one) >= _LEAST_HIDDEN), key=len, reverse=True)
 
     def without(told: str) -> str:
         for one in known:
