@@ -4,8 +4,10 @@
 
     Problem
     ├── KeyMissing               400 idempotency-key-missing
+    ├── PartsMalformed           400 malformed-parts
     ├── UnknownRequest           404 unknown-signing-request
     ├── RequestConflict          409 signing-request-conflict
+    ├── UnsupportedMedia         415 unsupported-media-type
     └── UnknownFile              422 unknown-file
 """
 
@@ -41,3 +43,17 @@ class UnknownFile(Invalid):
 
     slug = "unknown-file"
     title, title_en = "Không có tệp này", "No such file"
+
+
+class PartsMalformed(Problem):
+    """A form that cannot be read, or lacks its parts."""
+
+    status, slug = 400, "malformed-parts"
+    title, title_en = "Biểu mẫu sai", "Malformed form"
+
+
+class UnsupportedMedia(Problem):
+    """A body of another media type than the route takes."""
+
+    status, slug = 415, "unsupported-media-type"
+    title, title_en = "Kiểu nội dung không được hỗ trợ", "Unsupported media type"

@@ -22,9 +22,14 @@ from typing import Any
 
 import structlog
 
+from signature_connector.domain.assembly import ValidationData
 from signature_connector.domain.findings import Refusal, Report
+from signature_connector.domain.revocation import Lookup
+from signature_connector.domain.verification import Material
+from signature_connector.verification.policies import Policies
 
 START_SECONDS = 60.0
+NO_DATA = ValidationData()
 _TRIES = 2
 _JUDGEMENT = "signature_connector.verification.judgement"
 
@@ -35,16 +40,21 @@ class Examiner:
     """Examines documents and certificates, several at a time.
 
     Args:
-        trust: the trust bundle: DER certificates.
+        trust: the trust bundle: policies, or DER certificates of one without dates.
         processes: how many examine at the same time; each is started when first needed.
         seconds: how long one examination may take.
         memory: address space of one process, in bytes.
     """
 
     def __init__(
-        self, trust: Sequence[bytes], *, processes: int, seconds: float, memory: int
+        self,
+        trust: "Sequence[bytes] | Policies",
+        *,
+        processes: int,
+        seconds: float,
+        memory: int,
     ) -> None:
-        self._trust = tuple(trust)
+        self._trust = trust if isinstance(trust, Policies) else Policies.of(trust)
         self._seconds = seconds
         self._memory = memory
         self._idle: list[_Cell] = []
@@ -55,9 +65,45 @@ class Examiner:
         """Whether a document can be signed."""
         return await self._examine(_document, content)
 
-    async def certificate(self, der: bytes, serial: str, moment: datetime) -> Report:
-        """Whether a certificate, named by this serial number, may sign at a moment."""
-        return await self._examine(_certificate, der, serial, moment)
+    async def certificate(
+        self,
+        der: bytes,
+        serial: str,
+        moment: datetime,
+        chain: Sequence[bytes] = (),
+        data: ValidationData = NO_DATA,
+        user: str | None = None,
+    ) -> Report:
+        """Whether a certificate, named by this serial number, may sign at a moment.
+
+        Args:
+            chain: DER certificates above it, as far as the provider gave them.
+            data: revocation data, see ``use_cases.revocation``.
+            user: the number of the person who is asked; None: the holder is not compared.
+        """
+        return await self._examine(_certificate, der, serial, moment, tuple(chain), data, user)
+
+    async def verification(self, material: Material, data: ValidationData) -> Report:
+        """What is to be said of the signatures of a document."""
+        return await self._examine(_verification, material, data)
+
+    async def lookups(self, chain: Sequence[bytes]) -> Sequence[Sequence[Lookup]]:
+        """Where the revocation of each certificate of a chain could be looked up."""
+        report = await self._examine(_lookups, tuple(chain))
+        found: Sequence[Sequence[Lookup]] = report.facts.get("lookups", ())
+        return found
+
+    async def good_until(self, kind: str, content: bytes) -> datetime | None:
+        """Until when an answer may be used again; None: it is no answer."""
+        report = await self._examine(_good_until, kind, content)
+        until: datetime | None = report.facts.get("until")
+        return until
+
+    def renew(self, trust: Policies) -> None:
+        """Judge by other policies from now on; what is being examined ends by the old ones."""
+        self._trust = trust
+        while self._idle:
+            self._idle.pop().end()
 
     async def verdict(
         self, sent: bytes, content: bytes, certificate: bytes, moment: datetime
@@ -78,7 +124,10 @@ class Examiner:
                 self._busy.add(cell)
                 try:
                     report = await cell.run(self._seconds, work, *material)
-                    self._idle.append(cell)
+                    if cell.trust is self._trust:
+                        self._idle.append(cell)
+                    else:
+                        cell.end()
                     return report
                 except (TimeoutError, MemoryError, BrokenProcessPool) as error:
                     reason = type(error).__name__
@@ -104,7 +153,8 @@ class Examiner:
 class _Cell:
     """One process behind an executor of one."""
 
-    def __init__(self, trust: Sequence[bytes], memory: int) -> None:
+    def __init__(self, trust: Policies, memory: int) -> None:
+        self.trust = trust
         # Not forked from the service: a copy of a process with threads is unsafe, and the child
         # has no business with its connections and keys. The fork server has neither; it loads
         # what examines once, so that a process is replaced within milliseconds.
@@ -114,7 +164,7 @@ class _Cell:
             max_workers=1,
             mp_context=context,
             initializer=_confine,
-            initargs=(tuple(trust), memory),
+            initargs=(trust, memory),
         )
         self._process: int | None = None
 
@@ -141,7 +191,7 @@ class _Cell:
 _loaded: dict[str, Any] = {}
 
 
-def _confine(trust: Sequence[bytes], memory: int) -> None:
+def _confine(trust: Policies, memory: int) -> None:
     """Take the limits, then load what examines.
 
     Logging is off: the verifying library's messages name people.
@@ -151,9 +201,7 @@ def _confine(trust: Sequence[bytes], memory: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     logging.disable(logging.CRITICAL)
-    from signature_connector.verification.certificates import Trust
-
-    _loaded["trust"] = Trust.of(trust)
+    _loaded["policies"] = trust
 
 
 def _end_with_parent() -> None:
@@ -170,13 +218,41 @@ def _document(content: bytes) -> Report:
     return examine_document(content)
 
 
-def _certificate(der: bytes, serial: str, moment: datetime) -> Report:
-    from signature_connector.verification.certificates import examine_certificate
+def _certificate(
+    der: bytes,
+    serial: str,
+    moment: datetime,
+    chain: tuple[bytes, ...],
+    data: ValidationData,
+    user: str | None,
+) -> Report:
+    from signature_connector.verification.certificates import Trust, examine_certificate
 
-    return examine_certificate(der, serial, moment, _loaded["trust"])
+    trust = Trust.at(_loaded["policies"], moment)
+    return examine_certificate(der, serial, moment, trust, chain=chain, data=data, user=user)
 
 
 def _verdict(sent: bytes, content: bytes, certificate: bytes, moment: datetime) -> Report:
+    from signature_connector.verification.certificates import Trust
     from signature_connector.verification.judgement import Returned, judge
 
-    return judge(Returned(sent, content, certificate, moment), _loaded["trust"])
+    trust = Trust.at(_loaded["policies"], moment)
+    return judge(Returned(sent, content, certificate, moment), trust)
+
+
+def _verification(material: Material, data: ValidationData) -> Report:
+    from signature_connector.verification.verification import verify
+
+    return verify(material, _loaded["policies"], data)
+
+
+def _lookups(chain: tuple[bytes, ...]) -> Report:
+    from signature_connector.verification.lookups import lookups
+
+    return Report((), {"lookups": lookups(chain)})
+
+
+def _good_until(kind: str, content: bytes) -> Report:
+    from signature_connector.verification.lookups import good_until
+
+    return Report((), {"until": good_until(kind, content)})
