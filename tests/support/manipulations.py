@@ -298,7 +298,7 @@ def _filter() -> bytes:
 
 def _sha1() -> bytes:
     return xades().replace(
-        b"http://www.w3.org/2001/04/xmlenc#sha256", b"http://www.w3.org/2000/09/xmldsig#sha1"
+        b"http://www.w3.org/2001/04/xmlenc#sha256", b"http://www.w3.org/2000/09/xmldsig#sha1", 1
     )
 
 

@@ -84,6 +84,7 @@ GATEWAY: Mapping[str, Rule] = {
     "download_file": _OWN_FILE,
     "head_file": _OWN_FILE,
     "read_signing_request": Rule("signing:read", "404", "404"),
+    "verify_signatures": Rule("signatures:verify"),
     "list_questions": Rule("questions:read", "hidden", "hidden"),
     "answer_question": Rule("questions:write", "404", "404"),
     "put_channel": _CHANNEL,
@@ -137,6 +138,7 @@ SIGNATURES: Mapping[str, Rule] = {
     "signing_request": Rule("signing:read", "404", "404"),
     "held_requests": Rule("operations", "hidden", "hidden"),
     "evidence": Rule("operations", "404", "404"),
+    "verify_signatures": Rule("signatures:verify"),
 }
 
 PORTAL: Mapping[str, Rule] = {

@@ -183,6 +183,8 @@ class _Attempt:
         except Exception as error:  # hostile certificates make it raise nearly anything
             if mode == "require":
                 raise _Unknown from error
+            if self.certificate.issuer == self.certificate.subject:
+                raise Refusal("certificate-untrusted", "self-issued") from error
             raise Refusal("chain-constraints", type(error).__name__) from error
 
     def revoked_later(self, data: ValidationData, until: datetime) -> datetime | None:

@@ -202,7 +202,7 @@ def _check_empty_fields(reader: PdfFileReader, base: HistoricalResolver) -> None
         field = place.get_object()
         parts = [field, *(kid.get_object() for kid in field.get("/Kids", ()))]
         if name not in before and any("/AP" in part for part in parts):
-            raise Refusal("changed-after-signing")
+            raise Refusal("changed-after-signing", "empty field")
 
 
 def _adds_nothing(base: HistoricalResolver, new: HistoricalResolver) -> bool:

@@ -159,7 +159,9 @@ def _check_later(
     found.facts["covers"] = [f"revision {signature.signed_revision + 1}"]
     try:
         level = judge_between(reader, signature.signed_revision, max(later, default=-1))
-    except Refusal:
+    except Refusal as refusal:
+        if refusal.finding.detail is not None:  # what no wider rule explains
+            raise
         signature.compute_integrity_info(diff_policy=DEFAULT_DIFF_POLICY)
         wider = signature.diff_result
         if not isinstance(wider, DiffResult) or not _allowed(signature, wider):
