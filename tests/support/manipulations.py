@@ -463,12 +463,13 @@ def _certificates() -> Iterator[Manipulation]:
         yield Manipulation(name, "xml", xades(holder=holder), reason)
         yield Manipulation(name, "jws", jws(holder=holder).encode(), reason)
     revoked = revoked_data(datetime.now(UTC) - timedelta(hours=2))
-    for kind, content in (
+    kinds: list[tuple[Kind, bytes]] = [
         ("pdf", pades()),
         ("cms", cades()),
         ("xml", xades()),
         ("jws", jws().encode()),
-    ):
+    ]
+    for kind, content in kinds:
         yield Manipulation("revoked", kind, content, "certificate-revoked", data=revoked)
     impostor = issue("Issuing CA", None, Usage(authority=True))
     yield Manipulation(

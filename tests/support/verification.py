@@ -27,9 +27,12 @@ from pyhanko.sign.signers import PdfSignatureMetadata, PdfSigner
 from pyhanko.sign.timestamps.dummy_client import DummyTimeStamper
 from pyhanko_certvalidator import ValidationContext
 from pyhanko_certvalidator.registry import SimpleCertificateStore
-from signxml import SignatureConstructionMethod, SignatureMethod
-from signxml.algorithms import CanonicalizationMethod
-from signxml.xades import XAdESSigner
+from signxml.algorithms import (
+    CanonicalizationMethod,
+    SignatureConstructionMethod,
+    SignatureMethod,
+)
+from signxml.xades.xades import XAdESSigner
 
 from signature_connector.domain.assembly import ValidationData
 from signature_connector.domain.findings import Report
@@ -188,9 +191,7 @@ def codes(found: Report) -> list[str]:
 def pades(level: str = "b-b", holder: Holder | None = None, content: bytes | None = None) -> bytes:
     """A PDF signed at a level."""
     who = holder or signer()
-    wants = {"b-b": {}, "b-t": {}}.get(
-        level, {"embed_validation_info": True, "use_pades_lta": level == "b-lta"}
-    )
+    lasting = level in {"b-lt", "b-lta"}
     context = ValidationContext(
         trust_roots=[asn1_x509.Certificate.load(der(root()))],
         other_certs=[asn1_x509.Certificate.load(der(authority()))],
@@ -202,8 +203,9 @@ def pades(level: str = "b-b", holder: Holder | None = None, content: bytes | Non
         field_name="Signature1",
         md_algorithm="sha256",
         subfilter=fields.SigSeedSubFilter.PADES,
-        validation_context=context if wants else None,
-        **wants,
+        validation_context=context if lasting else None,
+        embed_validation_info=lasting,
+        use_pades_lta=level == "b-lta",
     )
     made = PdfSigner(
         meta,

@@ -5,6 +5,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from io import BytesIO
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -12,13 +13,13 @@ from pyhanko.generated.etsi import ts_11910202 as vr
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.sign import fields
 from pyhanko.sign.signers import PdfSignatureMetadata, PdfSigner
-from signxml import SignatureConstructionMethod
+from signxml.algorithms import SignatureConstructionMethod
 from xsdata.formats.dataclass.parsers import XmlParser
 from xsdata.formats.dataclass.parsers.config import ParserConfig
 
 from signature_connector.domain.assembly import ValidationData
 from signature_connector.domain.findings import SENTENCES
-from signature_connector.domain.verification import INDICATIONS, MEDIA
+from signature_connector.domain.verification import INDICATIONS, MEDIA, Kind
 from tests.support.signing import (
     Holder,
     How,
@@ -92,7 +93,11 @@ def test_a_good_signature_of_every_kind_passes(kind, content, form) -> None:
 
 
 def test_a_detached_signature_is_verified_with_its_content() -> None:
-    for kind, signed in (("cms", cades(JSON, detached=True)), ("jws", jws(detached=True).encode())):
+    kinds: list[tuple[Kind, bytes]] = [
+        ("cms", cades(JSON, detached=True)),
+        ("jws", jws(detached=True).encode()),
+    ]
+    for kind, signed in kinds:
         assert outcome(report(kind, signed, detached=JSON)) == ("TOTAL-PASSED", None)
         assert outcome(report(kind, signed)) == ("INDETERMINATE", "SIGNED_DATA_NOT_FOUND")
         other = report(kind, signed, detached=JSON + b" ")
@@ -159,7 +164,12 @@ def test_a_signature_that_is_no_ades_has_no_level() -> None:
 
 
 def test_a_document_without_signatures_says_so() -> None:
-    for kind, content in (("pdf", pdf()), ("xml", b"<a/>"), ("jws", b'{"payload":"YQ"}')):
+    kinds: list[tuple[Kind, bytes]] = [
+        ("pdf", pdf()),
+        ("xml", b"<a/>"),
+        ("jws", b'{"payload":"YQ"}'),
+    ]
+    for kind, content in kinds:
         found = report(kind, content)
         assert found.facts["indication"] == "TOTAL-FAILED"
         assert codes(found) == ["no-signature"]
@@ -239,12 +249,13 @@ def test_it_is_judged_as_of_the_date_that_is_asked_for() -> None:
 
 def test_a_foreign_root_is_no_trust() -> None:
     foreign = issue("Foreign", None, Usage(authority=True))
-    for kind, content in (
+    kinds: list[tuple[Kind, bytes]] = [
         ("pdf", pades()),
         ("cms", cades()),
         ("xml", xades()),
         ("jws", jws().encode()),
-    ):
+    ]
+    for kind, content in kinds:
         found = report(kind, content, trusted=policies(foreign))
         assert outcome(found) == ("INDETERMINATE", "NO_CERTIFICATE_CHAIN_FOUND")
 
@@ -269,7 +280,8 @@ def test_a_timestamp_by_an_untrusted_authority_proves_nothing() -> None:
 
 def test_weak_keys_are_not_accepted() -> None:
     weak = issue("Weak", authority(), Usage(key=ec.generate_private_key(ec.SECP192R1())))
-    for kind, content in (("pdf", sign(pdf(), weak)), ("cms", cades(holder=weak))):
+    kinds: list[tuple[Kind, bytes]] = [("pdf", sign(pdf(), weak)), ("cms", cades(holder=weak))]
+    for kind, content in kinds:
         assert outcome(report(kind, content)) == ("INDETERMINATE", "CRYPTO_CONSTRAINTS_FAILURE")
 
 
@@ -311,7 +323,7 @@ def test_the_etsi_report_holds_what_its_schema_knows_and_requires(kind, content)
     the schema does not know is an error; the schema itself comes with no package."""
     found = report(kind, content, xml=True)
     strict = ParserConfig(fail_on_unknown_properties=True, fail_on_unknown_attributes=True)
-    read = XmlParser(config=strict).from_bytes(found.facts["xml"], vr.ValidationReport)
+    read: Any = XmlParser(config=strict).from_bytes(found.facts["xml"], vr.ValidationReport)
     assert len(read.signature_validation_report) == max(1, len(found.facts["signatures"]))
     named = {one.id for one in _objects(read)}
     for number, one in enumerate(read.signature_validation_report):

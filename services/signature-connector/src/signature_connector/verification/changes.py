@@ -176,6 +176,7 @@ def judge_between(
         Refusal: the document was changed, or an update serves no such purpose.
     """
     base = reader.get_historical_resolver(signed_revision)
+    _check_empty_fields(reader, base)
     most = ModificationLevel.FORM_FILLING if last_signature >= 0 else ModificationLevel.LTA_UPDATES
     found = ModificationLevel.LTA_UPDATES
     for revision in range(signed_revision + 1, reader.total_revisions):
@@ -191,7 +192,6 @@ def judge_between(
         found = max(found, level)
     if last_signature >= 0:
         judge_later_updates(reader, last_signature)
-    _check_empty_fields(reader, base)
     return found
 
 

@@ -189,8 +189,22 @@ def judge(found: Found, check: Callable[[], None], chains: Chains, until: dateti
         found.findings.append(refusal.finding)
     except Exception as error:
         found.findings.append(Refusal("signature-unreadable", type(error).__name__).finding)
+    if found.certificate is not None and not _tellable(found.certificate):
+        found.certificate = None
+        found.findings.append(Refusal("certificate-malformed").finding)
     indication, sub = outcome(found.findings)
     return Judged(found, indication, sub, level, best, proven, chain, timestamps)
+
+
+def _tellable(certificate: x509.Certificate) -> bool:
+    """Whether a report can name it: parts of a certificate are parsed when they are asked for."""
+    try:
+        describe(certificate)
+        signer_of(certificate, names=True)
+        bool(certificate.ca)
+    except Exception:  # hostile bytes make the parser raise nearly anything
+        return False
+    return True
 
 
 def outcome(findings: Sequence[Finding]) -> tuple[Indication, str | None]:
