@@ -5,6 +5,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -342,6 +343,13 @@ def test_the_etsi_report_holds_what_its_schema_knows_and_requires(kind, content)
 def _objects(read):
     objects = read.signature_validation_objects
     return objects.validation_object if objects else ()
+
+
+def test_the_page_for_other_systems_lists_every_message() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "signature-verification.md").read_text("utf-8")
+    for code, (indication, sub) in INDICATIONS.items():
+        vietnamese, english = SENTENCES[code]
+        assert f"| `{code}` | {indication} / {sub} | {vietnamese} | {english} |" in page
 
 
 def test_every_finding_with_a_meaning_has_words_and_media_types_have_kinds() -> None:

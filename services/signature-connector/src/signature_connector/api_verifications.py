@@ -31,7 +31,7 @@ def _verifications(request: Request) -> Verifications:
     return verifications
 
 
-Verifier = Annotated[Principal, requires("signatures:verify", procedures="unasked")]
+Verifier = Annotated[Principal, requires("signatures:verify")]
 
 
 class FindingView(BaseModel):

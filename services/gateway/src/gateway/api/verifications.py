@@ -75,7 +75,7 @@ _BODY: dict[str, Any] = {
 async def verify_signatures(
     request: Request,
     gateway: GatewayOf,
-    principal: Annotated[Principal, requires("signatures:verify", procedures="unasked")],
+    principal: Annotated[Principal, requires("signatures:verify")],
     at: Moment | None = None,
     policy: Annotated[
         str | None, Query(min_length=1, max_length=100, pattern=r"^[^\x00-\x1F\x7F]+$")
