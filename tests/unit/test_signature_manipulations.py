@@ -1,5 +1,6 @@
 """A corpus of manipulated documents: each refused for its own reason, none breaks anything."""
 
+import base64
 import re
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from signature_connector.domain.verification import Kind
 from tests.support.manipulations import Manipulation, corpus, part_signed
-from tests.support.signing import root
+from tests.support.signing import authority, colleague, root
 from tests.support.verification import cades, codes, jws, pades, report, xades
 
 EVERY = [pytest.param(one, id=f"{one.kind}-{one.name}") for one in corpus()]
@@ -32,6 +33,18 @@ def test_what_is_signed_of_a_wrapped_document_is_told_by_its_place() -> None:
     (told,) = report("xml", part_signed()).facts["signatures"]
     assert told["covers"] == ["/Goi/GiayPhep"]
     assert told["sub_indication"] == "SIG_CONSTRAINTS_FAILURE"
+
+
+def test_a_certificate_whose_names_cannot_be_parsed_is_refused_and_breaks_nothing() -> None:
+    """Its parts are parsed when they are asked for: last of all, by the report."""
+    broken = bytearray(colleague().der)
+    place = broken.index(authority().certificate.subject.public_bytes()) + 2
+    assert broken[place] == 0x31  # the first part of the issuer's name, now longer than the whole
+    broken[place + 1] = 0x7F
+    chain = [base64.b64encode(broken).decode()]
+    found = report("jws", jws(header={"x5c": chain}, leave_out=("x5t#S256",)).encode())
+    assert found.facts["indication"] != "TOTAL-PASSED"
+    assert "certificate-malformed" in codes(found)
 
 
 VALID: dict[Kind, bytes] = {
