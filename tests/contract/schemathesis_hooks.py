@@ -5,7 +5,11 @@ from typing import Any
 import schemathesis
 
 
-@schemathesis.serializer("application/pdf", "application/x-ndjson", "application/partial-upload")
+@schemathesis.serializer(
+    *("application/pdf", "application/x-ndjson", "application/partial-upload"),
+    *("application/cms", "application/pkcs7-mime", "application/pkcs7-signature"),
+    *("application/xml", "text/xml", "application/jose", "application/jose+json"),
+)
 def as_it_is(_: Any, value: Any) -> bytes:
     """Content, generated as bytes or as text."""
     return value if isinstance(value, bytes) else str(value).encode()

@@ -49,6 +49,7 @@ PUBLIC = {
 }
 SCOPES = (
     *("dossiers:write", "dossiers:read", "dossiers:search", "dossiers:personal", "signing:read"),
+    "signatures:verify",
     *("channels:write", "questions:read", "questions:write", "audit", "operations"),
 )
 EXAMPLE_AGENCY, EXAMPLE_PROCEDURE = "H49", "1.000387"

@@ -19,6 +19,7 @@ import catalog.errors
 import common.errors
 import dossier.errors
 import gateway.errors
+import signature_connector.errors
 from gateway.api.bodies import SUBMIT
 from gateway.api.completion import operations
 from gateway.api.examples import TOLD, problems, schemas
@@ -161,7 +162,7 @@ def test_every_kind_of_problem_is_shown_somewhere() -> None:
 def test_problems_of_services_behind_are_told_as_they_tell_them() -> None:
     theirs = {
         (kind.slug, kind.status, kind.title, kind.title_en)
-        for module in (dossier.errors, catalog.errors)
+        for module in (dossier.errors, catalog.errors, signature_connector.errors)
         for _, kind in inspect.getmembers(module, inspect.isclass)
         if issubclass(kind, common.errors.Problem)
     }

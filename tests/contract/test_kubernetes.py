@@ -224,13 +224,14 @@ def test_a_pod_is_given_the_time_to_stop_in_order(service: str, base: Objects) -
 
 
 def test_memory_suffices_for_documents_and_the_processes_that_read_them(base: Objects) -> None:
-    """What PARALLEL and VERIFIERS say about themselves, beside the service's own 200 MiB."""
+    """What PARALLEL and both VERIFIERS say of themselves, beside the service's own 200 MiB."""
     defaults = {
         name: field.default
         for name, field in settings_class("signature-connector").model_fields.items()
     }
     documents = 2.4 * defaults["parallel"] * defaults["file_limit"]
-    processes = defaults["verifiers"] * defaults["verification_memory"]
+    examining = defaults["verifiers"] + defaults["service_verifiers"]
+    processes = examining * defaults["verification_memory"]
     limit = container(base, "signature-connector")["resources"]["limits"]["memory"]
     assert int(limit.removesuffix("Mi")) >= 200 + (documents + processes) / 2**20
 

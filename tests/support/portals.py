@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import NameOID
 
-from catalog.clients.addresses import Address, Family, ResolverAway
+from common.addresses import Address, Family, ResolverAway
 
 
 @dataclass
 class Names:
-    """A resolver that says what it is told to (``catalog.clients.addresses.Resolver``)."""
+    """A resolver that says what it is told to (``common.addresses.Resolver``)."""
 
     ipv6: Mapping[str, Sequence[str]] = field(default_factory=dict)
     ipv4: Mapping[str, Sequence[str]] = field(default_factory=dict)

@@ -84,6 +84,7 @@ GATEWAY: Mapping[str, Rule] = {
     "download_file": _OWN_FILE,
     "head_file": _OWN_FILE,
     "read_signing_request": Rule("signing:read", "404", "404"),
+    "verify_signatures": Rule("signatures:verify"),
     "list_questions": Rule("questions:read", "hidden", "hidden"),
     "answer_question": Rule("questions:write", "404", "404"),
     "put_channel": _CHANNEL,
@@ -143,6 +144,7 @@ SIGNATURES: Mapping[str, Rule] = {
     "cancel_signature": Rule("signing:write", "404", "404"),
     "decide_held": Rule("operations", "404", "404"),
     "signing_callback": PUBLIC,
+    "verify_signatures": Rule("signatures:verify"),
 }
 
 PORTAL: Mapping[str, Rule] = {

@@ -9,6 +9,7 @@ from typing import Any
 from tests.support.gateway import AGENCY, PROCEDURE, dossier_code, step, submission
 from tests.support.rights import Rule
 from tests.support.rights_world import ELSEWHERE, MINE, OF_ANOTHER, PERSON, World
+from tests.support.signing import pdf
 
 PURPOSE = {"x-purpose": "doi soat"}
 
@@ -108,6 +109,9 @@ _CALLS: dict[tuple[str, str], Callable[[World], Call]] = {
     ),
     ("gateway", "exchange_upload"): lambda _: Call(
         body=b"%PDF-1.4\n%%EOF\n", headers={"content-type": "application/pdf"}
+    ),
+    ("*", "verify_signatures"): lambda _: Call(
+        body=pdf("Giấy tờ"), headers={"content-type": "application/pdf"}
     ),
     ("*", "search_dossiers"): lambda _: Call(body=PERSON, headers=PURPOSE),
     ("*", "answer_question"): lambda _: Call(

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from catalog.clients.addresses import Reach, ResolverAway, SystemResolver, translated
 from catalog.clients.probes import Prober, SocketCaller
 from catalog.domain.channels import Finding
+from common.addresses import Reach, ResolverAway, SystemResolver, translated
 from tests.support.portals import Authority, Names, Portal
 
 HOST = "dichvucong.thanhhoa.gov.vn"

@@ -1,6 +1,8 @@
 """Calls to other services and partners: httpx over the aiohttp transport, with limits."""
 
+import ipaddress
 import math
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +13,10 @@ from pathlib import Path
 
 import aiohttp
 import httpx
+from aiohttp.abc import AbstractResolver, ResolveResult
 from httpx_aiohttp import AiohttpTransport
+
+from common.addresses import Address, Reach, Resolver, ResolverAway
 
 _MOST_RETRY_AFTER_SECONDS = 3600.0
 # Below the five seconds after which many servers close: a request on a connection that is being
@@ -29,6 +34,7 @@ async def http_client(
     kept: bool = True,
     ca_file: Path | None = None,
     certificate: tuple[Path, Path] | None = None,
+    guard: "Guard | None" = None,
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client whose connections are limited, and kept unless told otherwise.
 
@@ -42,6 +48,8 @@ async def http_client(
             that where the answer does not repeat it.
         ca_file: PEM of the authorities to believe instead of the usual ones.
         certificate: PEM files of the certificate to show and of its key.
+        guard: which addresses may be connected to, for addresses that others give; without one,
+            any.
 
     Raises:
         OSError, ssl.SSLError: one of the files cannot be read or is none.
@@ -54,6 +62,7 @@ async def http_client(
                 limit=connections,
                 keepalive_timeout=_KEEP_ALIVE_SECONDS if kept else None,
                 force_close=not kept,
+                resolver=_GuardedResolver(guard) if guard else None,
             ),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -64,8 +73,83 @@ async def http_client(
         transport=AiohttpTransport(client=session, verify=trust),
         timeout=httpx.Timeout(timeout, connect=connect_timeout),
         trust_env=False,
+        event_hooks={"request": [guard.check]} if guard else {},
     ) as client:
         yield client
+
+
+class Guard:
+    """Lets nothing be connected to but addresses that were looked at first.
+
+    A name is resolved once, and the connection goes to the very address that was looked at: a
+    name that points elsewhere a moment later changes nothing.
+
+    Args:
+        resolver: tells the addresses of names.
+        reach: which of them may be connected to.
+    """
+
+    def __init__(self, resolver: Resolver, reach: Reach) -> None:
+        self._resolver = resolver
+        self._reach = reach
+
+    async def check(self, request: httpx.Request) -> None:
+        """Refuse what is no HTTP, and addresses that stand in the URL itself.
+
+        Raises:
+            httpx.UnsupportedProtocol: it may not be asked.
+        """
+        address = _literal(request.url.host)
+        if (
+            request.url.scheme not in {"http", "https"}
+            or request.url.userinfo
+            or not request.url.host
+            or (address is not None and not self._reach.allows(address))
+        ):
+            raise httpx.UnsupportedProtocol("this address may not be asked", request=request)
+
+    async def addresses(self, host: str) -> list[Address]:
+        """The addresses of a name that may be connected to."""
+        found: list[Address] = []
+        for family in ("ipv4", "ipv6"):
+            found += await self._resolver.addresses(host, family)
+        return [one for one in found if self._reach.allows(one)]
+
+
+def _literal(host: str) -> Address | None:
+    try:
+        return ipaddress.ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        return None
+
+
+class _GuardedResolver(AbstractResolver):
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        try:
+            found = await self._guard.addresses(host)
+        except ResolverAway as error:
+            raise OSError(f"the resolver is away: {error}") from error
+        if not found:
+            raise OSError("no address that may be asked")
+        return [
+            ResolveResult(
+                hostname=host,
+                host=str(one),
+                port=port,
+                family=socket.AF_INET6 if one.version == 6 else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for one in found
+        ]
+
+    async def close(self) -> None:
+        pass
 
 
 @cache

@@ -8,7 +8,6 @@ from fastapi import FastAPI
 
 from catalog.api import ROUTERS
 from catalog.api.imports import LARGEST_IMPORT
-from catalog.clients.addresses import Reach, Resolver, SystemResolver
 from catalog.clients.portal import Account, Portal
 from catalog.clients.probes import Prober, SocketCaller
 from catalog.consumers import subscriptions
@@ -17,6 +16,7 @@ from catalog.store import catalogue as store
 from catalog.use_cases.checks import Checks
 from catalog.use_cases.loading import keep_loaded
 from catalog.use_cases.sync import Sync
+from common.addresses import Reach, Resolver, SystemResolver
 from common.service import Core, Parts, Shared, create_service
 
 

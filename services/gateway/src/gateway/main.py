@@ -13,7 +13,7 @@ from common.database import Database
 from common.file_links import links_of
 from common.http import http_client
 from common.service import Core, Parts, Shared, create_service
-from gateway.api import ROUTERS, document
+from gateway.api import ROUTERS, document, verifications
 from gateway.api.addresses import Addresses
 from gateway.api.bulk_lines import LARGEST_BULK
 from gateway.api.languages import Languages
@@ -61,6 +61,7 @@ _TIME_LIMITS = {
     "/v1/uploads": 660.0,
     "/exchange/v1/upload": 660.0,
     "/internal/message-log": EXPORT_SECONDS,
+    verifications.PATH: verifications.SECONDS + 30.0,
 }
 """Seconds, where a request has to do with more than a document."""
 _UPSTREAM_CONNECTIONS = 32
@@ -75,13 +76,13 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
     async def assemble(core: Core) -> AsyncIterator[Parts]:
         async with AsyncExitStack() as stack:
 
-            async def behind(name: str, url: str) -> Behind:
+            async def behind(
+                name: str, url: str, seconds: float = settings.upstream_seconds
+            ) -> Behind:
                 http = await stack.enter_async_context(
-                    http_client(
-                        timeout=settings.upstream_seconds, connections=_UPSTREAM_CONNECTIONS
-                    )
+                    http_client(timeout=seconds, connections=_UPSTREAM_CONNECTIONS)
                 )
-                return Behind(http, url, settings.upstream_seconds, name)
+                return Behind(http, url, seconds, name)
 
             await register(core.database, _registrations(settings))
             credentials = Credentials(core.database)
@@ -132,6 +133,9 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
                     await behind("catalog", settings.catalog_url), settings.catalogue_cache_bytes
                 ),
                 signatures=await behind("signature-connector", settings.signature_url),
+                verifications=await behind(
+                    "signature verification", settings.signature_url, verifications.SECONDS
+                ),
                 log_works=works,
                 log_export=exports,
                 evidence=Evidence(
@@ -179,6 +183,7 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
             "/v1/dossiers/bulk": LARGEST_BULK,
             "/exchange/v1/upload": LARGEST_FILE,
             "/oauth/": _LARGEST_FORM,
+            verifications.PATH: verifications.LARGEST,
         },
         time_limits=_TIME_LIMITS,
         shared=replace(shared, token_keys=key.token_keys()),

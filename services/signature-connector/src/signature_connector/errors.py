@@ -4,10 +4,12 @@
 
     Problem
     ├── KeyMissing               400 idempotency-key-missing
+    ├── PartsMalformed           400 malformed-parts
     ├── UnknownRequest           404 unknown-signing-request
     ├── RequestConflict          409 signing-request-conflict
     ├── NotHeldRequest           409 signing-request-not-held
     ├── NotTheSignedFile         422 not-the-signed-file
+    ├── UnsupportedMedia         415 unsupported-media-type
     └── UnknownFile              422 unknown-file
 """
 
@@ -57,3 +59,17 @@ class NotTheSignedFile(Invalid):
 
     slug = "not-the-signed-file"
     title, title_en = "Không phải tệp đã ký", "Not the signed document"
+
+
+class PartsMalformed(Problem):
+    """A form that cannot be read, or lacks its parts."""
+
+    status, slug = 400, "malformed-parts"
+    title, title_en = "Biểu mẫu sai", "Malformed form"
+
+
+class UnsupportedMedia(Problem):
+    """A body of another media type than the route takes."""
+
+    status, slug = 415, "unsupported-media-type"
+    title, title_en = "Kiểu nội dung không được hỗ trợ", "Unsupported media type"

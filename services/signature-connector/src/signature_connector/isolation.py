@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,6 +43,15 @@ class Unfinished(Exception):
     """The work hung, crashed or ate its memory, twice; the text is the kind of error."""
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Start:
+    """How a process begins: its address space in bytes, and what is called with which material."""
+
+    memory: int
+    begin: Callable[..., None] | None
+    material: tuple[Any, ...]
+
+
 class Cells:
     """Isolated processes for one kind of work.
 
@@ -62,10 +72,16 @@ class Cells:
         material: tuple[Any, ...] = (),
     ) -> None:
         self._seconds = seconds
-        self._start = (memory, begin, material)
+        self._start = Start(memory, begin, material)
         self.idle: list[Cell] = []
         self._busy: set[Cell] = set()
         self._free = asyncio.Semaphore(processes)
+
+    def renew(self, *material: Any) -> None:
+        """Begin with other material from now on; work under way ends with the old one."""
+        self._start = replace(self._start, material=material)
+        while self.idle:
+            self.idle.pop().end()
 
     async def run(self, work: Callable[..., T], *material: Any) -> T:
         """Run in a process; one that fails is replaced, and the work tried once more.
@@ -111,11 +127,14 @@ class Cells:
         reason = ""
         async with self._free:
             for _ in range(_TRIES):
-                cell = self.idle.pop() if self.idle else Cell(*self._start)
+                cell = self.idle.pop() if self.idle else Cell(self._start)
                 self._busy.add(cell)
                 try:
                     result = await attempt(cell)
-                    self.idle.append(cell)
+                    if cell.start is self._start:
+                        self.idle.append(cell)
+                    else:
+                        cell.end()
                     return result
                 except (TimeoutError, MemoryError, BrokenProcessPool) as error:
                     reason = type(error).__name__
@@ -138,9 +157,8 @@ class Cells:
 class Cell:
     """One process behind an executor of one."""
 
-    def __init__(
-        self, memory: int, begin: Callable[..., None] | None, material: tuple[Any, ...]
-    ) -> None:
+    def __init__(self, start: Start) -> None:
+        self.start = start
         # Not forked from the service: a copy of a process with threads is unsafe, and the child
         # has no business with its connections and keys. The fork server has neither.
         context = multiprocessing.get_context("forkserver")
@@ -149,7 +167,7 @@ class Cell:
             max_workers=1,
             mp_context=context,
             initializer=_confine,
-            initargs=(memory, begin, material),
+            initargs=(start,),
         )
         self.process: int | None = None
 
@@ -212,7 +230,7 @@ async def _unhurried(size: int, call: Callable[..., T], *arguments: Any) -> T:
 # What follows runs in the isolated process.
 
 
-def _confine(memory: int, begin: Callable[..., None] | None, material: tuple[Any, ...]) -> None:
+def _confine(start: Start) -> None:
     """Take the limits, then load what works.
 
     Logging is off: the signing library's messages name people.
@@ -220,10 +238,10 @@ def _confine(memory: int, begin: Callable[..., None] | None, material: tuple[Any
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_AS, (start.memory, start.memory))
     logging.disable(logging.CRITICAL)
-    if begin is not None:
-        begin(*material)
+    if start.begin is not None:
+        start.begin(*start.material)
 
 
 def _end_with_parent() -> None:

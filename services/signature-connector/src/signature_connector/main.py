@@ -10,8 +10,9 @@ from fastapi import FastAPI
 from common.blobs import Blobs
 from common.exchanges import Exchanges
 from common.service import Core, Parts, Shared, create_service
-from signature_connector.api import callbacks, decisions, requests, several
+from signature_connector.api import callbacks, decisions, requests, several, verifications
 from signature_connector.assembly.isolated import IsolatedAssembler
+from signature_connector.clients.revocation import responders
 from signature_connector.consumers import subscriptions
 from signature_connector.domain.waiting import Patience
 from signature_connector.providers.choice import Choice
@@ -20,11 +21,17 @@ from signature_connector.settings import Settings
 from signature_connector.store.erasure import SEAL_PLACES
 from signature_connector.use_cases.book import Book
 from signature_connector.use_cases.callbacks import LARGEST_BYTES, Callbacks
+from signature_connector.use_cases.revocation import Revocation
 from signature_connector.use_cases.steps import Steps
+from signature_connector.use_cases.trust import TrustRefresh
+from signature_connector.use_cases.verifications import Verifications
 from signature_connector.use_cases.waiting import Budget
 from signature_connector.use_cases.workers import Pools, Workers
-from signature_connector.verification.bundle import read_bundle
 from signature_connector.verification.isolation import Examiner
+from signature_connector.verification.policies import Policies, read_policies
+
+_FORM = 16 * 1024
+"""Bytes of a form around its parts."""
 
 
 def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noqa: B008 - frozen
@@ -33,11 +40,26 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
     @asynccontextmanager
     async def assemble(core: Core) -> AsyncIterator[Parts]:
         blobs = Blobs(settings.blobs_url)
-        examiner = Examiner(
-            read_bundle(settings.trust_roots),
-            processes=settings.verifiers,
-            seconds=settings.verification_seconds,
-            memory=settings.verification_memory,
+        policies = read_policies(settings.trust_roots)
+        examiner, service_examiner = (
+            Examiner(
+                policies,
+                processes=processes,
+                seconds=settings.verification_seconds,
+                memory=settings.verification_memory,
+            )
+            for processes in (settings.verifiers, settings.service_verifiers)
+        )
+
+        def renew(policies: Policies) -> None:
+            examiner.renew(policies)
+            service_examiner.renew(policies)
+
+        trust = TrustRefresh(
+            settings.trust_roots,
+            renew,
+            core.telemetry.registry,
+            seconds=settings.trust_seconds,
         )
         assembler = IsolatedAssembler(
             processes=settings.assemblers,
@@ -58,6 +80,11 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
         async with (
             Choice(files) as choice,
             Exchanges("signing-gateway", core.outbox, seconds=settings.usage_seconds) as exchanges,
+            responders(
+                seconds=settings.revocation_seconds,
+                most_crl=settings.crl_limit,
+                networks=settings.revocation_networks,
+            ) as asking,
         ):
 
             def observe(agency: str, failed: bool) -> None:
@@ -105,6 +132,7 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
                         *workers.runs,
                         calls.run,
                         exchanges.run,
+                        trust.run,
                         partial(choice.watch, settings.providers_seconds),
                     ],
                     state={
@@ -114,17 +142,31 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
                         "steps": steps,
                         "choice": choice,
                         "seal_places": SEAL_PLACES,
+                        "verifications": Verifications(
+                            service_examiner, Revocation(service_examiner, asking)
+                        ),
                     },
                 )
             finally:
                 await examiner.close()
+                await service_examiner.close()
                 await assembler.close()
 
     return create_service(
         "signature-connector",
         settings,
         assemble,
-        routers=[requests.router, several.router, decisions.router, callbacks.router],
-        body_limits={callbacks.PATH: LARGEST_BYTES},
+        routers=[
+            requests.router,
+            several.router,
+            decisions.router,
+            callbacks.router,
+            verifications.router,
+        ],
+        body_limits={
+            callbacks.PATH: LARGEST_BYTES,
+            verifications.PATH: settings.service_file_limit + _FORM,
+        },
+        time_limits={verifications.PATH: 3 * settings.verification_seconds + 30},
         shared=shared,
     )

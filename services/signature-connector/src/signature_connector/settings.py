@@ -1,5 +1,6 @@
 """Settings of the signature connector."""
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Self
 
@@ -29,8 +30,8 @@ class Settings(ServiceSettings, BlobSettings):
     providers_seconds: float = Field(default=5.0, gt=0)
     """How often both are read again."""
     trust_roots: Path
-    """PEM bundle: root certificates, and those of issuing CAs, so that a chain can be checked
-    before anybody is asked to sign."""
+    """Root certificates, and those of issuing CAs, so that a chain can be checked before anybody is
+    asked to sign: a PEM file, or a folder of trust policies with dates."""
     user_seconds: float = Field(default=330.0, gt=0)
     """How long the gateway may wait for the person. Less than its own patience loses answers."""
     call_seconds: float = Field(default=20.0, gt=0)
@@ -68,6 +69,20 @@ class Settings(ServiceSettings, BlobSettings):
     verification_seconds: float = Field(default=20.0, gt=0)
     verification_memory: int = Field(default=1024 * MIB, ge=256 * MIB)
     """Address space of one such process, in bytes."""
+
+    trust_seconds: float = Field(default=30.0, gt=0)
+    """How often the trust bundle is looked at; what changed counts without a restart."""
+    service_verifiers: int = Field(default=2, ge=1, le=64)
+    """Processes that verify documents for other systems at the same time."""
+    service_file_limit: int = Field(default=20 * MIB, ge=1024)
+    """Largest document that is verified for other systems, in bytes."""
+    revocation_seconds: float = Field(default=5.0, gt=0)
+    """How long an OCSP responder, or the server of a CRL, may take."""
+    crl_limit: int = Field(default=10 * MIB, ge=1024)
+    """Largest CRL, in bytes."""
+    revocation_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks beside the public ones in which OCSP responders and CRLs may be asked for, in CIDR
+    form. Certificates can name any address, so private ones are refused unless named here."""
 
     @model_validator(mode="after")
     def _seals(self) -> Self:

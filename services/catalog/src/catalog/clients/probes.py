@@ -17,8 +17,8 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 from pydantic import JsonValue
 
-from catalog.clients.addresses import Address, Reach, Resolver, ResolverAway
 from catalog.domain.channels import Check, Finding, State
+from common.addresses import Address, Reach, Resolver, ResolverAway
 
 CHECKS: tuple[Check, ...] = ("aaaa", "ipv6-answer", "tls")
 

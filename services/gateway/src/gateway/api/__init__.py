@@ -17,6 +17,7 @@ from gateway.api import (
     refusals,
     submissions,
     uploads,
+    verifications,
 )
 
 # Intake first: it is by far the most frequent, and routes are tried in this order.
@@ -30,6 +31,7 @@ ROUTERS = (
     uploads.router,
     personal.router,
     proxied.router,
+    verifications.router,
     catalogue.router,
     channels.router,
     exchange.router,

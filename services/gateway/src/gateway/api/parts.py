@@ -56,6 +56,8 @@ class Gateway:
     dossiers: Dossiers
     catalog: Catalogue
     signatures: Behind
+    verifications: Behind
+    """The same service, with a patience of its own: documents take longer than reads."""
     log_works: LogWorks
     """The message log: ``log_works.log`` writes it."""
     limits: Limits

@@ -84,6 +84,7 @@ class Behind:
         content: bytes | None = None,
         *,
         accept: str = "application/json",
+        media_type: str = "application/json",
     ) -> Answer:
         """Ask within the deadline, and once more where that can do nothing twice.
 
@@ -92,13 +93,15 @@ class Behind:
         first has left; a reading that is put down by its purpose counts as unsafe.
 
         Args:
-            content: a JSON body that is passed on as it came.
+            content: a body that is passed on as it came.
+            media_type: of that body.
             accept: the media type that is asked for, besides problems.
 
         Raises:
             UpstreamAway: it cannot be reached, says so itself, was too slow, or is left alone.
             Upstream: it failed, or its answer is none that may be passed on.
         """
+        body = None if content is None else (media_type, content)
         seconds = _patience(headers, self._seconds)
         try:
             probe = self._circuit.enter()
@@ -107,7 +110,7 @@ class Behind:
         failed: bool | None = None
         try:
             async with asyncio.timeout(seconds):
-                answer = await self._answer(method, path, query, headers, content, accept)
+                answer = await self._answer(method, path, query, headers, body, accept)
             failed = answer.status in _AWAY
         except (TimeoutError, httpx.TimeoutException) as error:
             # What was too slow for an impatient client alone says nothing about the service.
@@ -143,12 +146,12 @@ class Behind:
         path: str,
         query: Mapping[str, str | int],
         headers: Mapping[str, str],
-        content: bytes | None,
+        body: tuple[str, bytes] | None,
         accept: str,
     ) -> Answer:
         safe = method in _SAFE and "x-purpose" not in headers
         try:
-            answer = await self._once(method, path, query, headers, content, accept)
+            answer = await self._once(method, path, query, headers, body, accept)
         except httpx.HTTPError as error:
             if not (never_sent(error) or (safe and not isinstance(error, httpx.TimeoutException))):
                 raise
@@ -156,7 +159,7 @@ class Behind:
             if not (safe and answer.status in _AWAY and "retry-after" not in answer.headers):
                 return answer
         await asyncio.sleep(random.uniform(*_RETRY_PAUSE))
-        return await self._once(method, path, query, headers, content, accept)
+        return await self._once(method, path, query, headers, body, accept)
 
     async def _once(
         self,
@@ -164,19 +167,19 @@ class Behind:
         path: str,
         query: Mapping[str, str | int],
         headers: Mapping[str, str],
-        content: bytes | None,
+        body: tuple[str, bytes] | None,
         accept: str,
     ) -> Answer:
         asked = {**headers, "accept": accept, "accept-encoding": "identity"}
-        if content is not None:
-            asked["content-type"] = "application/json"
+        if body is not None:
+            asked["content-type"] = body[0]
         got = bytearray()
         async with self._http.stream(
             method,
             self._url + path,
             params=query,
             headers=asked,
-            content=content,
+            content=body[1] if body is not None else None,
             follow_redirects=False,
         ) as response:
             async for part in response.aiter_bytes():

@@ -301,6 +301,109 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "Chưa hỗ trợ ký thêm vào tài liệu XML đã có chữ ký",
         "A further signature on an XML document is not supported yet",
     ),
+    # signatures that somebody asks about, and what is looked up for them
+    "no-signature": ("Tệp không có chữ ký số", "There is no signature in the file"),
+    "signature-unreadable": (
+        "Chữ ký sai cấu trúc, không đọc được",
+        "The signature breaks the rules of its format and cannot be read",
+    ),
+    "signature-unsupported": (
+        "Kiểu chữ ký không được hỗ trợ",
+        "This type of signature is not supported",
+    ),
+    "too-many-signatures": (
+        "Có quá nhiều chữ ký để kiểm tra trong một lần",
+        "There are more signatures than are verified at once",
+    ),
+    "content-missing": (
+        "Thiếu nội dung được ký (chữ ký tách rời)",
+        "The signed content is missing (detached signature)",
+    ),
+    "content-twice": (
+        "Nội dung được ký đã nằm trong chữ ký mà lại được gửi kèm",
+        "The signed content is in the signature and was given beside it as well",
+    ),
+    "signer-certificate-missing": (
+        "Không tìm thấy chứng thư số của người ký",
+        "The signer's certificate is not there",
+    ),
+    "signer-certificate-swapped": (
+        "Chứng thư số không phải chứng thư được ghi trong phần đã ký",
+        "The certificate is not the one that the signed attributes name",
+    ),
+    "form-filled": (
+        "Sau khi ký có điền biểu mẫu hoặc chú thích: cần người xem xét",
+        "Forms were filled or annotations made after signing: to be looked at by a person",
+    ),
+    "part-signed": (
+        "Chữ ký chỉ bao phủ một phần của tài liệu",
+        "The signature covers a part of the document only",
+    ),
+    "further-signatures": (
+        "Sau đó chỉ có thêm chữ ký khác",
+        "Only further signatures were added afterwards",
+    ),
+    "not-changed": (
+        "Tài liệu không bị thay đổi sau khi ký",
+        "The document was not changed after it was signed",
+    ),
+    "reference-ambiguous": (
+        "Tham chiếu tới phần được ký không xác định được duy nhất một phần tử",
+        "A reference of the signature does not lead to exactly one element",
+    ),
+    "transform-refused": (
+        "Phép biến đổi trong chữ ký không được chấp nhận",
+        "A transform of the signature is not accepted",
+    ),
+    "header-refused": (
+        "Tiêu đề JWS không được chấp nhận",
+        "The header of the JWS is not accepted",
+    ),
+    "algorithm-none": (
+        "JWS không được ký (alg là none hoặc thuật toán khóa đối xứng)",
+        "The JWS is not signed (alg is none, or of a shared secret)",
+    ),
+    "certificate-revoked": (
+        "Chứng thư số đã bị thu hồi",
+        "The certificate was revoked",
+    ),
+    "not-revoked": (
+        "Chứng thư số không bị thu hồi",
+        "The certificate was not revoked",
+    ),
+    "revoked-later": (
+        "Chứng thư số bị thu hồi sau thời điểm ký đã được chứng minh",
+        "The certificate was revoked after the time that the signature is proven for",
+    ),
+    "chain-constraints": (
+        "Chuỗi chứng thư không đáp ứng các ràng buộc",
+        "The chain of certificates does not keep its constraints",
+    ),
+    "timestamp-good": (
+        "Dấu thời gian hợp lệ",
+        "The timestamp is valid",
+    ),
+    "timestamp-bad": (
+        "Dấu thời gian không hợp lệ",
+        "The timestamp is not valid",
+    ),
+    "policy-unknown": (
+        "Không có chính sách tin cậy này vào ngày này",
+        "There is no such trust policy for this date",
+    ),
+    # the holder of a certificate and the person asked to sign
+    "holder-matches": (
+        "Chứng thư số là của người được yêu cầu ký",
+        "The certificate belongs to the person who is asked to sign",
+    ),
+    "holder-differs": (
+        "Chứng thư số là của người khác",
+        "The certificate belongs to somebody else",
+    ),
+    "holder-unknown": (
+        "Chưa đối chiếu được người ký: chứng thư số không ghi số định danh cùng loại",
+        "The signer could not be compared: the certificate names no number of this kind",
+    ),
 }
 """Code → the sentence in Vietnamese and in English."""
 

@@ -1,27 +1,27 @@
 """Trust roots, and whether a certificate may sign, before anybody is asked to."""
 
-import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from asn1crypto import x509
-from pyhanko.sign.validation.settings import KeyUsageConstraints
-from pyhanko_certvalidator import CertificateValidator, ValidationContext
-from pyhanko_certvalidator.errors import InvalidCertificateError
+from pyhanko_certvalidator import ValidationContext
 
+from signature_connector.domain.assembly import ValidationData
 from signature_connector.domain.findings import (
+    Finding,
     Refusal,
     Report,
     passed,
     warning,
 )
-from signature_connector.verification.algorithms import AlgorithmPolicy, key_allowed
+from signature_connector.verification.algorithms import AlgorithmPolicy
+from signature_connector.verification.chains import NOTHING, SIGNING, Chains, check_fitness
+from signature_connector.verification.holders import holder_matches
+from signature_connector.verification.policies import Anchor, Policies, Policy
 
-# Either bit: content commitment (non-repudiation) is what signing wants, and certificates with
-# only digitalSignature are issued for it too.
-USAGE = KeyUsageConstraints(key_usage={"non_repudiation", "digital_signature"})
+USAGE = SIGNING
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,24 @@ class Trust:
 
     roots: tuple[x509.Certificate, ...]
     issuers: tuple[x509.Certificate, ...]
+
+    @classmethod
+    def at(cls, policies: Policies, moment: datetime) -> "Trust":
+        """What the default policy believes at a moment."""
+        policy = policies.at(moment)
+        if policy is None:
+            return cls((), ())
+        roots = [one.der for one in policy.anchors if one.believed(moment)]
+        return cls(
+            tuple(x509.Certificate.load(der) for der in roots),
+            tuple(x509.Certificate.load(der) for der in policy.issuers),
+        )
+
+    def policy(self) -> Policy:
+        """The same as a policy without dates."""
+        roots = tuple(Anchor(one.dump()) for one in self.roots)
+        issuers = tuple(one.dump() for one in self.issuers)
+        return Policy("bundle", "", date(1970, 1, 1), "", "", roots, issuers)
 
     @classmethod
     def of(cls, certificates: Iterable[bytes]) -> "Trust":
@@ -56,11 +74,6 @@ class Trust:
             algorithm_usage_policy=AlgorithmPolicy(),
         )
 
-    def knows_issuer_of(self, certificate: x509.Certificate) -> bool:
-        """Whether the bundle holds a certificate of the issuer's name."""
-        known = (*self.roots, *self.issuers)
-        return any(one.subject == certificate.issuer for one in known)
-
 
 def describe(certificate: x509.Certificate) -> dict[str, Any]:
     """What the evidence may hold of a person's certificate: no name, no number of the person."""
@@ -76,55 +89,60 @@ def describe(certificate: x509.Certificate) -> dict[str, Any]:
     }
 
 
-def examine_certificate(der: bytes, serial_told: str, moment: datetime, trust: Trust) -> Report:
+def examine_certificate(
+    der: bytes,
+    serial_told: str,
+    moment: datetime,
+    trust: Trust,
+    *,
+    chain: Sequence[bytes] = (),
+    data: ValidationData = NOTHING,
+    user: str | None = None,
+) -> Report:
     """Whether a certificate may sign at a moment.
 
     Args:
         der: the certificate.
         serial_told: its serial number as the provider names it, hexadecimal.
         moment: now, or when the signature was made.
+        chain: DER certificates above it, as far as the provider gave them.
+        data: what was looked up of revocation; with nothing of use in it there is a warning.
+        user: the number of the person who is asked to sign; None: the holder is not compared.
     """
     facts: dict[str, Any] = {}
+    found: list[Finding] = [passed("certificate-usable")]
     try:
         certificate = x509.Certificate.load(der, strict=True)
         facts["certificate"] = describe(certificate)
-        _check_fitness(certificate, serial_told, moment)
-        chain = _check_chain(certificate, moment, trust)
+        told = serial_told.replace(":", "").replace(" ", "").lower().lstrip("0")
+        if told != format(certificate.serial_number, "x"):
+            raise Refusal("certificate-serial")
+        check_fitness(certificate, moment)
+        found += _judge_chain(certificate, chain, moment, trust, data)
+        if user is not None:
+            found.append(holder_matches(certificate, user))
     except Refusal as refusal:
         return Report((refusal.finding,), facts)
     except Exception as error:  # hostile bytes make the parser raise nearly anything
         malformed = Refusal("certificate-malformed", type(error).__name__)
         return Report((malformed.finding,), facts)
-    found = (passed("certificate-usable"), *chain, warning("revocation-unchecked"))
-    return Report(found, facts)
+    return Report(tuple(found), facts)
 
 
-def _check_fitness(certificate: x509.Certificate, serial_told: str, moment: datetime) -> None:
-    told = serial_told.replace(":", "").replace(" ", "").lower().lstrip("0")
-    if told != format(certificate.serial_number, "x"):
-        raise Refusal("certificate-serial")
-    validity = certificate["tbs_certificate"]["validity"]
-    if moment < validity["not_before"].native:
-        raise Refusal("certificate-not-yet-valid")
-    if moment > validity["not_after"].native:
-        raise Refusal("certificate-expired")
-    try:
-        USAGE.validate(certificate)
-    except InvalidCertificateError as error:
-        raise Refusal("certificate-usage") from error
-    allowed = key_allowed(certificate.public_key)
-    if not allowed:
-        raise Refusal("weak-algorithm", allowed.failure_reason)
-
-
-def _check_chain(certificate: x509.Certificate, moment: datetime, trust: Trust) -> tuple[Any, ...]:
-    if not trust.knows_issuer_of(certificate):
+def _judge_chain(
+    certificate: x509.Certificate,
+    chain: Sequence[bytes],
+    moment: datetime,
+    trust: Trust,
+    data: ValidationData,
+) -> list[Finding]:
+    above = [x509.Certificate.load(one, strict=True) for one in chain]
+    brought = [x509.Certificate.load(one) for one in data.certificates]
+    known = (*trust.roots, *trust.issuers, *above, *brought)
+    if not any(one.subject == certificate.issuer for one in known):
         if certificate.issuer == certificate.subject:
             raise Refusal("certificate-untrusted", "self-issued")
-        return (warning("issuer-unknown", certificate.issuer.human_friendly),)
-    validator = CertificateValidator(certificate, validation_context=trust.context(moment))
-    try:
-        asyncio.run(validator.async_validate_path())
-    except Exception as error:
-        raise Refusal("certificate-untrusted", type(error).__name__) from error
-    return (passed("trusted"),)
+        unknown = warning("issuer-unknown", certificate.issuer.human_friendly)
+        return [unknown, warning("revocation-unchecked")]
+    judged = Chains(trust.policy(), data, moment).judge(certificate, above, moment)
+    return [passed("trusted"), *judged.findings]

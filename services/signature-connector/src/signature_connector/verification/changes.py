@@ -28,6 +28,7 @@ from pyhanko.sign.diff_analysis import (
     SuspiciousModification,
     XrefStreamRule,
 )
+from pyhanko.sign.fields import enumerate_sig_fields
 
 from signature_connector.domain.findings import Refusal
 
@@ -156,6 +157,52 @@ def judge_later_updates(reader: PdfFileReader, signed_revision: int) -> None:
             raise Refusal("changed-after-signing")
         if _adds_nothing(base, new):
             raise Refusal("extra-update")
+
+
+def judge_between(
+    reader: PdfFileReader, signed_revision: int, last_signature: int
+) -> ModificationLevel:
+    """What was done after a signature, by the same narrow rules, in a document of several signers.
+
+    Args:
+        signed_revision: the revision that the signature covers.
+        last_signature: the revision of the last signature or timestamp of the document; after it
+            nothing but data for validation may follow. Negative: there is none after this one.
+
+    Returns:
+        ``FORM_FILLING`` where further signatures were added, else ``LTA_UPDATES``.
+
+    Raises:
+        Refusal: the document was changed, or an update serves no such purpose.
+    """
+    base = reader.get_historical_resolver(signed_revision)
+    _check_empty_fields(reader, base)
+    most = ModificationLevel.FORM_FILLING if last_signature >= 0 else ModificationLevel.LTA_UPDATES
+    found = ModificationLevel.LTA_UPDATES
+    for revision in range(signed_revision + 1, reader.total_revisions):
+        new = reader.get_historical_resolver(revision)
+        try:
+            level = _SIGNATURES.apply(base, new).modification_level
+        except SuspiciousModification as reason:
+            raise Refusal("changed-after-signing") from reason
+        if level > most:
+            raise Refusal("changed-after-signing")
+        if _adds_nothing(base, new):
+            raise Refusal("extra-update")
+        found = max(found, level)
+    if last_signature >= 0:
+        judge_later_updates(reader, last_signature)
+    return found
+
+
+def _check_empty_fields(reader: PdfFileReader, base: HistoricalResolver) -> None:
+    """A field that was added later and waits for a signature may not show anything meanwhile."""
+    before = {name for name, _, _ in enumerate_sig_fields(base)}
+    for name, _, place in enumerate_sig_fields(reader, filled_status=False):
+        field = place.get_object()
+        parts = [field, *(kid.get_object() for kid in field.get("/Kids", ()))]
+        if name not in before and any("/AP" in part for part in parts):
+            raise Refusal("changed-after-signing", "empty field")
 
 
 def _adds_nothing(base: HistoricalResolver, new: HistoricalResolver) -> bool:

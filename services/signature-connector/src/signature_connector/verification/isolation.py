@@ -4,38 +4,84 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
+from signature_connector.domain.assembly import ValidationData
 from signature_connector.domain.findings import Refusal, Report
+from signature_connector.domain.revocation import Lookup
+from signature_connector.domain.verification import Material
 from signature_connector.isolation import Cells, Unfinished
+from signature_connector.verification.policies import Policies
+
+NO_DATA = ValidationData()
 
 
 class Examiner:
     """Examines documents and certificates, several at a time.
 
     Args:
-        trust: the trust bundle: DER certificates.
+        trust: the trust bundle: policies, or DER certificates of one without dates.
         processes: how many examine at the same time; each is started when first needed.
         seconds: how long one examination may take.
         memory: address space of one process, in bytes.
     """
 
     def __init__(
-        self, trust: Sequence[bytes], *, processes: int, seconds: float, memory: int
+        self,
+        trust: "Sequence[bytes] | Policies",
+        *,
+        processes: int,
+        seconds: float,
+        memory: int,
     ) -> None:
+        policies = trust if isinstance(trust, Policies) else Policies.of(trust)
         self.cells = Cells(
             processes=processes,
             seconds=seconds,
             memory=memory,
             begin=_begin,
-            material=(tuple(trust),),
+            material=(policies,),
         )
 
     async def document(self, content: bytes) -> Report:
         """Whether a document can be signed."""
         return await self._examine(_document, content)
 
-    async def certificate(self, der: bytes, serial: str, moment: datetime) -> Report:
-        """Whether a certificate, named by this serial number, may sign at a moment."""
-        return await self._examine(_certificate, der, serial, moment)
+    async def certificate(
+        self,
+        der: bytes,
+        serial: str,
+        moment: datetime,
+        chain: Sequence[bytes] = (),
+        data: ValidationData = NO_DATA,
+        user: str | None = None,
+    ) -> Report:
+        """Whether a certificate, named by this serial number, may sign at a moment.
+
+        Args:
+            chain: DER certificates above it, as far as the provider gave them.
+            data: revocation data, see ``use_cases.revocation``.
+            user: the number of the person who is asked; None: the holder is not compared.
+        """
+        return await self._examine(_certificate, der, serial, moment, tuple(chain), data, user)
+
+    async def verification(self, material: Material, data: ValidationData) -> Report:
+        """What is to be said of the signatures of a document."""
+        return await self._examine(_verification, material, data)
+
+    async def lookups(self, chain: Sequence[bytes]) -> Sequence[Sequence[Lookup]]:
+        """Where the revocation of each certificate of a chain could be looked up."""
+        report = await self._examine(_lookups, tuple(chain))
+        found: Sequence[Sequence[Lookup]] = report.facts.get("lookups", ())
+        return found
+
+    async def good_until(self, kind: str, content: bytes) -> datetime | None:
+        """Until when an answer may be used again; None: it is no answer."""
+        report = await self._examine(_good_until, kind, content)
+        until: datetime | None = report.facts.get("until")
+        return until
+
+    def renew(self, trust: Policies) -> None:
+        """Judge by other policies from now on; what is being examined ends by the old ones."""
+        self.cells.renew(trust)
 
     async def verdict(
         self, sent: bytes, content: bytes, certificate: bytes, moment: datetime
@@ -59,10 +105,8 @@ class Examiner:
 _loaded: dict[str, Any] = {}
 
 
-def _begin(trust: Sequence[bytes]) -> None:
-    from signature_connector.verification.certificates import Trust
-
-    _loaded["trust"] = Trust.of(trust)
+def _begin(policies: Policies) -> None:
+    _loaded["policies"] = policies
 
 
 def _document(content: bytes) -> Report:
@@ -71,13 +115,41 @@ def _document(content: bytes) -> Report:
     return examine_document(content)
 
 
-def _certificate(der: bytes, serial: str, moment: datetime) -> Report:
-    from signature_connector.verification.certificates import examine_certificate
+def _certificate(
+    der: bytes,
+    serial: str,
+    moment: datetime,
+    chain: tuple[bytes, ...],
+    data: ValidationData,
+    user: str | None,
+) -> Report:
+    from signature_connector.verification.certificates import Trust, examine_certificate
 
-    return examine_certificate(der, serial, moment, _loaded["trust"])
+    trust = Trust.at(_loaded["policies"], moment)
+    return examine_certificate(der, serial, moment, trust, chain=chain, data=data, user=user)
 
 
 def _verdict(sent: bytes, content: bytes, certificate: bytes, moment: datetime) -> Report:
+    from signature_connector.verification.certificates import Trust
     from signature_connector.verification.judgement import Returned, judge
 
-    return judge(Returned(sent, content, certificate, moment), _loaded["trust"])
+    trust = Trust.at(_loaded["policies"], moment)
+    return judge(Returned(sent, content, certificate, moment), trust)
+
+
+def _verification(material: Material, data: ValidationData) -> Report:
+    from signature_connector.verification.verification import verify
+
+    return verify(material, _loaded["policies"], data)
+
+
+def _lookups(chain: tuple[bytes, ...]) -> Report:
+    from signature_connector.verification.lookups import lookups
+
+    return Report((), {"lookups": lookups(chain)})
+
+
+def _good_until(kind: str, content: bytes) -> Report:
+    from signature_connector.verification.lookups import good_until
+
+    return Report((), {"until": good_until(kind, content)})

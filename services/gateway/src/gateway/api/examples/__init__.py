@@ -2,7 +2,16 @@
 
 from collections.abc import Mapping
 
-from gateway.api.examples import access, bulk, catalogue, channels, dossiers, refusals, uploads
+from gateway.api.examples import (
+    access,
+    bulk,
+    catalogue,
+    channels,
+    dossiers,
+    refusals,
+    uploads,
+    verifications,
+)
 from gateway.api.examples.form import Told
 
 TOLD: Mapping[str, Told] = {
@@ -13,5 +22,6 @@ TOLD: Mapping[str, Told] = {
     **access.TOLD,
     **refusals.TOLD,
     **uploads.TOLD,
+    **verifications.TOLD,
 }
 """By the operation's id. A test names every route that is missing here."""

@@ -36,6 +36,8 @@ PARAMETERS: Mapping[str, tuple[str, Any]] = {
     "parent": ("Cơ quan cấp trên · Agency above", "H49"),
     "status": ("Trạng thái hồ sơ · Status of the dossier", "2"),
     "state": ("Trạng thái · State", "open"),
+    "at": ("Thời điểm xét hiệu lực · As of when to judge", "2026-11-22T07:00:00Z"),
+    "policy": ("Tên chính sách tin cậy · Name of the trust policy", "vn-public"),
     "procedure": ("Mã thủ tục · Procedure code", PROCEDURE),
     "historic": ("Hồ sơ cũ được nhập vào · Old dossiers that were imported", False),
     "submitted_from": ("Nộp từ · Submitted from", "2026-11-01T00:00:00+07:00"),

@@ -28,6 +28,7 @@ USUAL: Mapping[int, str] = {
 """The kind of problem that any route with this status can have."""
 
 BEHIND: Mapping[str, tuple[int, str, str]] = {
+    "malformed-parts": (400, "Biểu mẫu sai", "Malformed form"),
     "unknown-dossier": (404, "Không có hồ sơ này", "No such dossier"),
     "dossier-exists": (409, "Mã hồ sơ đã tồn tại", "The dossier exists already"),
     "dossier-closed": (409, "Hồ sơ đã kết thúc", "The dossier is closed"),

@@ -1,6 +1,6 @@
 """Addresses of hosts, and which of them may be connected to.
 
-Agencies register host names, and names can point anywhere: into this network, at this machine. So
+Host names that others give can point anywhere: into this network, at this machine. So
 nothing is connected to but an address that was looked at first and is a public one.
 """
 
