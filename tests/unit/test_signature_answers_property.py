@@ -78,7 +78,7 @@ _VALUES = st.one_of(
         [
             *("200", "1", "4000", "4002", "SUCCESS", "EXPIRED", "AAAA", "MIIBkw==", "a" * 128),
             *(USER, str(FIRST), str(SECOND), str(OUTGOING), "access_denied"),
-            f"CMT_{USER} {SECRETS['csc']}",
+            *(f"CMT_{USER} {secret}" for secret in sorted(set(SECRETS.values()))),
         ]
     ),
     st.sampled_from([200, 400, 403, 404, 500, 0, 4001]),
@@ -131,11 +131,12 @@ def test_no_answer_makes_an_adapter_raise_or_lie(name: str, told: Any, status: i
             assert all(isinstance(one, bytes) and one for one in answer.results.values())
         if isinstance(answer, Accepted):
             assert answer.submission
+    own = SECRETS.get(name.split("-")[0])
     told_of: tuple[Any, ...] = (listed, submitted, become)
     for one in told_of:
         reply = str(one.reply.body())
         assert USER not in reply
-        assert SECRETS["csc"] not in reply
+        assert own is None or own not in reply
 
 
 @pytest.mark.parametrize("name", MAKERS)
