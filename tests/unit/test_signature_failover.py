@@ -126,4 +126,4 @@ def test_the_same_wish_is_told_from_another() -> None:
     one = wish()
     assert one.same_wish(replace(one, state=State.PREPARED))
     for changed in ({"profile": "pades-b-t"}, {"options": '{"reason":"x"}'}, {"place": 1}):
-        assert not one.same_wish(replace(one, **changed))  # type: ignore[arg-type]
+        assert not one.same_wish(replace(one, **changed))
