@@ -131,7 +131,7 @@ def test_no_answer_makes_an_adapter_raise_or_lie(name: str, told: Any, status: i
             assert all(isinstance(one, bytes) and one for one in answer.results.values())
         if isinstance(answer, Accepted):
             assert answer.submission
-    own = SECRETS.get(name.split("-")[0])
+    own = SECRETS.get(name.split("-", maxsplit=1)[0])
     told_of: tuple[Any, ...] = (listed, submitted, become)
     for one in told_of:
         reply = str(one.reply.body())
