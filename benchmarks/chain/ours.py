@@ -24,7 +24,6 @@ from tests.support.stack import Stack, running_stack
 OUTSIDE = "outside systems"
 STEPS = ("receive", "progress", "complete")
 """Taken with every dossier of the second profile."""
-_UNLIMITED = {"RATE_PER_SECOND": "1000000", "RATE_BURST": "1000000"}
 _REST_SECONDS, _REST_PATIENCE = 2.0, 120.0
 _TELLING = "EXISTS (SELECT FROM outbox)"
 _DELIVERING = "EXISTS (SELECT FROM delivery WHERE state <> 'held')"
@@ -69,11 +68,18 @@ class Place:
         return [name.replace("-", "_") for name in MODULES]
 
 
+def _settings(process: str) -> dict[str, str]:
+    """No client is slowed, and measurements are told as often as a deployment tells them."""
+    prefix = process.partition("/")[0].upper().replace("-", "_")
+    settings = {"USAGE_SECONDS": "60", "RATE_PER_SECOND": "1000000", "RATE_BURST": "1000000"}
+    return {f"{prefix}_{name}": value for name, value in settings.items()}
+
+
 @asynccontextmanager
 async def place(folder: Path, delay: float) -> AsyncIterator[Place]:
     """Everything but the services, with the catalogue loaded."""
     client = Client("bench", secrets.token_urlsafe(24), play.SCOPES, ("*",))
-    async with running_stack(folder, client=client, around=lambda _: _UNLIMITED) as stack:
+    async with running_stack(folder, client=client, around=_settings) as stack:
         url = stack.plan.url("gateway")
         system = ClientSystem(url, client.client_id, client.secret)
         procedure = (await play.catalogue(system))[0].code

@@ -3,8 +3,10 @@
 import asyncio
 import random
 from collections import Counter
+from functools import partial
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
@@ -19,8 +21,10 @@ from common.contracts.dossier import (
 from common.contracts.gateway import SubmissionReceived
 from common.contracts.signature import SignatureCompleted, SignatureFailed
 from common.identifiers import new_id
+from common.sealing import KeyRing
 from dossier.domain import table
 from dossier.domain.model import Dossier, Refusal
+from dossier.domain.signing_rules import SigningRules
 from dossier.domain.steps import obey
 from tests.support.dossier_service import dossier_database, dossier_service
 from tests.support.dossiers import (
@@ -377,3 +381,40 @@ async def test_the_same_dossier_begun_in_two_streams_at_once_is_begun_once(servi
     assert Counter(type(one) for one in ended) == {SubmissionApplied: 1, SubmissionRefused: 1}
     assert {one.submission_id for one in ended} == {one.submission_id, other.submission_id}
     assert await service.rows("SELECT 1 FROM parked") == []
+
+
+async def test_a_result_that_a_rule_speaks_of_is_signed_though_nobody_asked(databases):
+    rules = SigningRules.model_validate(
+        {
+            "version": "1",
+            "source": "the tests",
+            "confidence": "made up",
+            "rules": [
+                {
+                    "agency": AGENCY,
+                    "signer": {"user": "001099000007", "ca_name": "VNPT-CA"},
+                    "valid_from": "2026-01-01",
+                    "basis": "QĐ 1/QĐ-UBND",
+                }
+            ],
+        }
+    )
+    keys = KeyRing({"k1": SecretStr("a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=")}, "k1")
+    demands = partial(rules.applied, seal=keys.seal)
+    gateway, dossier = Gateway(), code(1)
+    complete = command("complete", 2, results=[result(), result("kq2", file=None)])
+    events = [
+        gateway.event(dossier, what)
+        for what in (command("submit"), command("receive", 1), complete)
+    ]
+    async with dossier_service(await dossier_database(databases), demands=demands) as service:
+        await service.submissions.take(events)
+        await service.submissions.take(events)  # told twice
+        asked = [e.event for e in await service.told() if isinstance(e.event, SigningRequested)]
+        assert [(one.document_id, one.signer.ca_name) for one in asked] == [("kq1", "VNPT-CA")]
+        assert keys.open(asked[0].signer.sealed_user, dossier) == "001099000007"
+        papers = (await state_of(service, dossier)).results
+        assert [(paper.id, paper.signing) for paper in papers] == [
+            ("kq1", "asked"),
+            ("kq2", "none"),
+        ]

@@ -17,6 +17,7 @@ from dossier import consumers
 from dossier.domain import calendar, table
 from dossier.domain.deadlines import Deadlines
 from dossier.settings import Settings
+from dossier.use_cases.submissions import Demands
 from tests.support.databases import Databases
 
 
@@ -64,7 +65,7 @@ async def dossier_database(databases: Databases) -> str:
 
 @asynccontextmanager
 async def dossier_service(
-    url: str, deadlines: Deadlines | None = None
+    url: str, deadlines: Deadlines | None = None, demands: Demands | None = None
 ) -> AsyncIterator[DossierService]:
     """Both consumers of the service on a migrated database."""
     settings = Settings(database_url=SecretStr(url))
@@ -74,7 +75,7 @@ async def dossier_service(
     made = [
         Consumer("dossier", subscription, outbox, telemetry)
         for subscription in consumers.subscriptions(
-            table.load(), deadlines or Deadlines(calendar.load())
+            table.load(), deadlines or Deadlines(calendar.load()), demands=demands
         )
     ]
     by_purpose = {consumer.name: consumer for consumer in made}

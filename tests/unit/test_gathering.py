@@ -7,16 +7,20 @@ import pytest
 from common.gathering import gathered
 
 
-async def waits(monkeypatch: pytest.MonkeyPatch, arrivals: Iterator[int], full: int = 200) -> int:
-    """How often it waits, if with each wait so many have arrived."""
-    slept, arrived = 0, next(arrivals)
+async def waits(
+    monkeypatch: pytest.MonkeyPatch, arrivals: Iterator[int], patience: float = 0.0
+) -> list[float]:
+    """What it waits each time, in seconds, if with each wait so many have arrived."""
+    slept: list[float] = []
+    arrived = next(arrivals)
 
-    async def sleep(_: float) -> None:
-        nonlocal slept, arrived
-        slept, arrived = slept + 1, next(arrivals)
+    async def sleep(seconds: float) -> None:
+        nonlocal arrived
+        slept.append(seconds)
+        arrived = next(arrivals)
 
     monkeypatch.setattr("common.gathering.asyncio.sleep", sleep)
-    await gathered(lambda: arrived, full)
+    await gathered(lambda: arrived, 200, patience)
     return slept
 
 
@@ -34,4 +38,11 @@ async def waits(monkeypatch: pytest.MonkeyPatch, arrivals: Iterator[int], full: 
 async def test_more_is_waited_for_while_much_keeps_arriving(
     monkeypatch: pytest.MonkeyPatch, arrivals: list[int], expected: int
 ) -> None:
-    assert await waits(monkeypatch, iter(arrivals)) == expected
+    assert await waits(monkeypatch, iter(arrivals)) == [0.01] * expected
+
+
+async def test_what_nobody_waits_for_is_gathered_for_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert await waits(monkeypatch, iter([1] * 11), 0.5) == [0.05] * 10
+    assert await waits(monkeypatch, iter([1, 100, 200]), 0.5) == [0.05] * 2

@@ -48,12 +48,14 @@ class Subscription:
         patterns: topic patterns of event types; whole streams, so that none has artificial gaps.
         apply: the use case.
         batch: how many events one transaction takes at the most.
+        patience: seconds for which an event may wait for others: for what nobody waits for.
     """
 
     purpose: str
     patterns: tuple[str, ...]
     apply: Apply
     batch: int = BATCH
+    patience: float = 0.0
 
 
 # Makes what is missing and locks all, in the order of keys. Repeating the value is what locks a
@@ -156,7 +158,9 @@ class Consumer:
         telemetry: Telemetry,
     ) -> None:
         self.subscription = subscription
-        self.queue = Queue(service, subscription.purpose, subscription.patterns)
+        self.queue = Queue(
+            service, subscription.purpose, subscription.patterns, subscription.patience
+        )
         self.name = subscription.purpose
         self.newest: datetime | None = None
         """When the newest event was made that was taken since the start."""

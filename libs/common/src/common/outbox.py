@@ -32,7 +32,7 @@ from common.transport.base import Message, Transport, TransportDown
 PARTS = 16
 WINDOW = 500
 WINDOW_BYTES = 8 * 1024 * 1024
-_IDLE_LEAST, _IDLE_MOST = 0.05, 1.0
+_IDLE_LEAST, _IDLE_MOST, _EMPTY_SECONDS = 0.05, 1.0, 3.0
 _TROUBLE_LEAST, _TROUBLE_MOST = 0.2, 5.0
 
 log = structlog.get_logger()
@@ -187,16 +187,17 @@ class Outbox:
             self._written.clear()
             self._unpublished = 0
             try:
-                busy = woken or await self._waits()
-                published = await self.publish_once(transport) if busy else 0
+                waits = woken or await self._waits()
+                published = await self.publish_once(transport) if waits else 0
             except Exception as error:
                 log.warning("relay interrupted", error=describe(error))
                 await asyncio.sleep(trouble)
                 trouble = min(trouble * 2, _TROUBLE_MOST)
                 continue
             trouble = _TROUBLE_LEAST
-            if published:
-                idle = _IDLE_LEAST
+            if published or not waits:
+                # What this process writes wakes it; what others leave behind is seldom.
+                idle = _IDLE_LEAST if waits else _EMPTY_SECONDS
             if published >= WINDOW:
                 continue
             try:

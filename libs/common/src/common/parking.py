@@ -14,7 +14,7 @@ from common.errors import describe
 from common.inbox import FIRST_LOOK_SECONDS, Consumer
 from common.outbox import history, log_page
 
-LOOK_SECONDS = 1.0
+LOOK_SECONDS, SELDOM_SECONDS = 1.0, 3.0
 LONGEST_WAIT_SECONDS = 3600.0
 _AT_ONCE = 200
 
@@ -86,14 +86,18 @@ class Recovery:
 
     async def run(self) -> None:
         """Work without end."""
+        pause = LOOK_SECONDS
         while True:
             try:
                 busy = await self.once()
             except Exception as error:
                 log.warning("recovery interrupted", consumer=self.name, error=describe(error))
                 busy = False
-            if not busy:
-                await asyncio.sleep(LOOK_SECONDS)
+            if busy:
+                pause = LOOK_SECONDS
+                continue
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, SELDOM_SECONDS)
 
     async def once(self) -> bool:
         """Try what is due; whether there was anything.
@@ -101,7 +105,7 @@ class Recovery:
         Raises:
             Exception: the database is away.
         """
-        # One statement, which is its own transaction: it is asked every second.
+        # One statement, which is its own transaction: it is asked for ever.
         async with self._database.reading() as connection:
             found = await connection.execute(
                 _CLAIM,

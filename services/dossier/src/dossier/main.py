@@ -10,7 +10,7 @@ from common.blind import BlindIndex
 from common.service import Core, Parts, Shared, create_service
 from dossier import consumers
 from dossier.api import ROUTERS, imports
-from dossier.domain import calendar, retention, table
+from dossier.domain import calendar, retention, signing_rules, table
 from dossier.domain.deadlines import Deadlines, Notice
 from dossier.settings import Settings
 from dossier.store.keeping import SEAL_PLACES
@@ -33,13 +33,18 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
 
     index = BlindIndex(settings.index_keys, settings.index_key)
     policy = retention.load(settings.retention_policy)
+    rules = signing_rules.load(settings.signing_rules)
+    if rules.rules and settings.sealing_key is None:
+        raise ValueError("signing rules need a sealing_key: signers travel sealed")
 
     @asynccontextmanager
     async def assemble(core: Core) -> AsyncIterator[Parts]:
         indexing = Indexing(core.keys, index)
         rekeying = Rekeying(core.database, core.keys, indexing, core.telemetry.registry)
         yield Parts(
-            subscriptions=consumers.subscriptions(transitions, deadlines, indexing),
+            subscriptions=consumers.subscriptions(
+                transitions, deadlines, indexing, partial(rules.applied, seal=core.keys.seal)
+            ),
             workers=(
                 Watch(core.outbox, core.database, core.telemetry).run,
                 rekeying.run,

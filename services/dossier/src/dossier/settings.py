@@ -29,6 +29,9 @@ class Settings(ServiceSettings):
     retention_policy: Path | None = None
     """File with the policy by which personal data is erased (docs/personal-data.md); without it
     everything is kept."""
+    signing_rules: Path | None = None
+    """File that says which results have to be signed and by whom (docs/dossiers.md); without it
+    only those are signed whose source system asks for it."""
     audit_days: int = Field(default=800, ge=365)
     """How long it is kept who asked for personal data."""
 

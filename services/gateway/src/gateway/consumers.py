@@ -19,6 +19,9 @@ from gateway.store.submissions import Outcome
 from gateway.use_cases.message_log import MessageLog, Render, outcome_record
 from gateway.use_cases.waiting import Waiting
 
+_PATIENCE_SECONDS = 0.05
+"""A client may be waiting for an outcome, so not for long."""
+
 log = structlog.get_logger()
 
 
@@ -111,7 +114,12 @@ def subscriptions(
     """
     outcomes = Outcomes(waiting, message_log, render)
     return (
-        Subscription("outcomes", ("submission.applied.v1", "submission.refused.v1"), outcomes),
+        Subscription(
+            "outcomes",
+            ("submission.applied.v1", "submission.refused.v1"),
+            outcomes,
+            patience=_PATIENCE_SECONDS,
+        ),
         Subscription("catalog", ("catalog.#",), catalogue),
         # Always the first of its stream, so that nothing is missed by hearing nothing else of it.
         Subscription("imports", ("dossier.imported.v1",), imported),

@@ -12,6 +12,10 @@ from common.outbox import Unit
 from metrics_exporter.clients import Emc, Wire
 from metrics_exporter.use_cases import keep_measurements, queue_records
 
+_RECORDS_SECONDS, _COUNTS_SECONDS = 0.5, 2.0
+"""For how long they wait for company: nobody waits for a measurement, and one by one they cost more
+than anything else here."""
+
 
 async def _erase(connection: AsyncConnection, dossiers: Sequence[str]) -> None:
     """Records that still wait carry a pseudonym, which is personal data, too; counts carry none."""
@@ -35,7 +39,7 @@ def subscriptions(wire: Wire, records: Deliverer, usage: Deliverer) -> tuple[Sub
         usage.wake()
 
     return (
-        Subscription("dossiers", ("dossier.#",), dossiers),
-        Subscription("usage", ("usage.measured.v1",), measurements),
+        Subscription("dossiers", ("dossier.#",), dossiers, patience=_RECORDS_SECONDS),
+        Subscription("usage", ("usage.measured.v1",), measurements, patience=_COUNTS_SECONDS),
         erasures(_erase),
     )

@@ -5,7 +5,7 @@ import random
 import time
 from bisect import insort
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import structlog
 
@@ -22,13 +22,15 @@ from common.telemetry import Telemetry
 
 log = structlog.get_logger()
 
-HEARTBEAT_SECONDS, LEASE_SECONDS = 2.0, 10.0
+HEARTBEAT_SECONDS, LEASE_SECONDS = 3.0, 10.0
 GRACE_SECONDS = 10.0
 """How long calls under way may still take when the worker is told to end."""
 _FIRST_WAIT_SECONDS = 1.0
 _IDLE_LEAST, _IDLE_MOST = 0.05, 1.0
 _GATHER_SECONDS = 0.01
 """How long to wait before claims, so that what ends and comes at about the same time shares one."""
+_EMPTY_SECONDS = 3.0
+"""Where nothing at all waits: what this process queues wakes it, and others serve their own."""
 _LOOK_SECONDS = 0.2
 """With calls in hand, how often to look for what others have queued."""
 
@@ -151,7 +153,10 @@ class Deliverer:
                 if self._news or not self._ready or time.monotonic() >= self._look_at:
                     if not (self._ready or self._claims.more or self._claims.digging):
                         await asyncio.sleep(_GATHER_SECONDS)
-                    self._news = False
+                    woken, self._news = self._news, False
+                    if not woken and self._at_rest(running) and not await self._waits():
+                        idle = await self._rest(_EMPTY_SECONDS)
+                        continue
                     self._enter(await self._claimed(1 if self._ready else free))
                     self._look_at = time.monotonic() + _LOOK_SECONDS
                 before = len(running)
@@ -207,6 +212,19 @@ class Deliverer:
         except TimeoutError:
             return min(idle * 2, _IDLE_MOST)
         return _IDLE_LEAST
+
+    def _at_rest(self, running: Collection[asyncio.Task[None]]) -> bool:
+        """Nothing is known of that could be gone on with."""
+        known = running or self._ready or self._claims.more or self._claims.digging
+        return not known and time.monotonic() >= self._astray_until
+
+    async def _waits(self) -> bool:
+        """Whether there is anything to deliver; one statement, where a claim takes eight."""
+        try:
+            async with self._database.reading() as connection:
+                return await rows.waits(connection, self._partner.name)
+        except Exception:  # a claim will say what is the matter
+            return True
 
     async def _claimed(self, calls: int) -> list[Call]:
         try:

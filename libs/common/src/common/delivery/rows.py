@@ -98,6 +98,19 @@ async def queue(connection: AsyncConnection, partner: str, items: Sequence[Item]
     )
 
 
+_WAITS = text(
+    """
+    SELECT EXISTS (
+        SELECT FROM delivery WHERE partner = :partner AND state IN ('due', 'unknown'))
+    """
+)
+
+
+async def waits(connection: AsyncConnection, partner: str) -> bool:
+    """Whether there is anything to deliver, now or later."""
+    return bool((await connection.execute(_WAITS, {"partner": partner})).scalar_one())
+
+
 Turn = tuple[str, str]
 """A lane and an agency."""
 

@@ -32,11 +32,16 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A consumer's queue: ``<service>.<purpose>``, bound to routing-key patterns (topic)."""
+    """A consumer's queue: ``<service>.<purpose>``, bound to routing-key patterns (topic).
+
+    Attributes:
+        patience: seconds for which a message may wait for others, to be taken with them.
+    """
 
     service: str
     purpose: str
     patterns: tuple[str, ...]
+    patience: float = 0.0
 
     @property
     def name(self) -> str:

@@ -179,7 +179,7 @@ class QueueConsumer:
                 self._deleted = True
                 raise TransportDown("the queue was deleted")
             if arrived:
-                await gathered(lambda: len(arrived), self._batch)
+                await gathered(lambda: len(arrived), self._batch, self._queue.patience)
                 return True
             self._news.clear()
             await self._news.wait()

@@ -1,7 +1,8 @@
 """What is done with batches of events: load, decide, save, tell."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from common.contracts.commands import Command, Complete
 from common.contracts.dossier import SubmissionApplied, SubmissionRefused
 from common.contracts.gateway import SubmissionReceived
 from common.contracts.signature import SignatureFact
@@ -9,12 +10,15 @@ from common.envelope import Received
 from common.outbox import Unit
 from dossier.domain import signatures, steps
 from dossier.domain.deadlines import Deadlines
-from dossier.domain.model import Refusal, Taken
+from dossier.domain.model import Dossier, Refusal, Taken
 from dossier.domain.rights import without_right
 from dossier.domain.table import Table
 from dossier.store import dossiers as store
 from dossier.use_cases.deadlines import schedule
 from dossier.use_cases.indexing import Indexing
+
+Demands = Callable[[Complete, Dossier], Complete]
+"""Adds to what completes a dossier the signatures that its results have to bear."""
 
 
 async def obey_submissions(
@@ -24,11 +28,13 @@ async def obey_submissions(
     events: Sequence[Received],
     *,
     indexing: Indexing | None = None,
+    demands: Demands | None = None,
 ) -> None:
     """Do what submissions ask for; each ends in exactly one outcome, applied or refused.
 
     Args:
         indexing: enters new dossiers in the index of persons; without it they are entered later.
+        demands: what has to be signed though nobody asked for it.
     """
     due = [(cause, cause.event) for cause in events if isinstance(cause.event, SubmissionReceived)]
     dossiers = await store.lock(unit.connection, {event.dossier_code for _, event in due})
@@ -39,7 +45,7 @@ async def obey_submissions(
         outcome = without_right(before, submission.procedures) or steps.obey(
             table,
             before,
-            submission.command,
+            _demanded(submission.command, before, demands),
             code=code,
             agency=submission.agency,
             submission=submission.submission_id,
@@ -74,6 +80,12 @@ async def obey_submissions(
     indexed = await indexing.enter(unit.connection, taken) if indexing else {}
     await store.save(unit.connection, taken, indexed)
     await schedule(deadlines, unit, taken)
+
+
+def _demanded(command: Command, before: Dossier | None, demands: Demands | None) -> Command:
+    if demands is None or before is None or not isinstance(command, Complete):
+        return command
+    return demands(command, before)
 
 
 async def record_signatures(unit: Unit, events: Sequence[Received]) -> None:

@@ -44,7 +44,7 @@ _AT_ONCE = 4
 _TRIES = 3
 _MOST_FAILURES = 10
 """Failures in a row after which a page that is never answered is given up as not checkable."""
-_LOOK_SECONDS, _GIVE_WAY_SECONDS = 1.0, 0.25
+_LOOK_SECONDS, _GIVE_WAY_SECONDS = 5.0, 0.25
 _SMALL_PAGE = 5
 
 
