@@ -17,7 +17,13 @@ import structlog
 from common.errors import describe
 from common.telemetry import Telemetry
 from signature_connector.domain.provider import Order
-from signature_connector.domain.requests import Request, State, Step, outgoing_id
+from signature_connector.domain.requests import (
+    UNSUBMITTED,
+    Request,
+    State,
+    Step,
+    outgoing_id,
+)
 from signature_connector.use_cases.book import Book
 from signature_connector.use_cases.outcomes import Next
 from signature_connector.use_cases.presence import present
@@ -121,10 +127,11 @@ class Signers:
         ids = [one.request_id for one in group]
         try:
             with self._telemetry.call("sign", [one.traceparent for one in group]):
-                if group[0].batch is None:
+                batch = _together(group[0])
+                if batch is None:
                     await self._one(worker, group[0])
                 else:
-                    await self._batch(worker, group[0].batch, ids)
+                    await self._batch(worker, batch, ids)
         except Exception as error:
             log.error("request dropped", request=str(ids[0]), error=describe(error))
             for one in ids:
@@ -244,8 +251,13 @@ def _groups(requests: Sequence[Request]) -> list[list[Request]]:
     """Requests on their own, and those of a batch together."""
     groups: dict[UUID, list[Request]] = {}
     for one in requests:
-        groups.setdefault(one.batch or one.request_id, []).append(one)
+        groups.setdefault(_together(one) or one.request_id, []).append(one)
     return list(groups.values())
+
+
+def _together(request: Request) -> UUID | None:
+    """The batch whose turn comes as a whole: until the person is asked; each on its own after."""
+    return request.batch if request.state in UNSUBMITTED else None
 
 
 def _ended(taken: Next) -> bool:
