@@ -103,6 +103,7 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
                 patience=timedelta(hours=settings.patience_hours),
                 waiting=waiting,
                 assembler=assembler,
+                revocation=Revocation(examiner, asking),
                 observe=observe,
             )
             workers = Workers(

@@ -18,7 +18,13 @@ from signature_connector.domain.waiting import Patience
 from signature_connector.use_cases.asking import Asking
 from signature_connector.use_cases.finishing import Finishing, Revocations, Timestamps, completed
 from signature_connector.use_cases.outcomes import Next, again
-from signature_connector.use_cases.preparing import FRESH_SECONDS, Examination, Files, Preparing
+from signature_connector.use_cases.preparing import (
+    FRESH_SECONDS,
+    Examination,
+    Files,
+    Preparing,
+    Revocation,
+)
 from signature_connector.use_cases.providers import Choice, Gates
 
 __all__ = ["FRESH_SECONDS", "Examination", "Files", "Next", "Steps"]
@@ -36,6 +42,7 @@ class Steps:
         waiting: how long the person, and news of an order, are waited for.
         assembler: puts raw signatures into documents; None where all providers sign whole files.
         timestamps, revocations: what levels above B-B need.
+        revocation: whether the person's certificate was revoked is asked before the person is.
         observe: is told of each call for an agency whether it failed.
     """
 
@@ -52,6 +59,7 @@ class Steps:
         assembler: Assembler | None = None,
         timestamps: Timestamps | None = None,
         revocations: Revocations | None = None,
+        revocation: Revocation | None = None,
         observe: Callable[[str, bool], None] | None = None,
     ) -> None:
         self.choice = providers
@@ -69,6 +77,7 @@ class Steps:
             person=waiting.person,
             news=waiting.news,
             timestamps=timestamps is not None,
+            revocation=revocation,
         )
         self.asking = Asking(self.choice, self.gates, files, waiting)
         self.finishing = Finishing(

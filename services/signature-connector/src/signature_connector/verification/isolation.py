@@ -144,9 +144,10 @@ def _verification(material: Material, data: ValidationData) -> Report:
 
 
 def _lookups(chain: tuple[bytes, ...]) -> Report:
-    from signature_connector.verification.lookups import lookups
+    from signature_connector.verification.lookups import completed, lookups
 
-    return Report((), {"lookups": lookups(chain)})
+    known = _loaded["policies"].certificates()
+    return Report((), {"lookups": lookups(completed(chain, known))})
 
 
 def _good_until(kind: str, content: bytes) -> Report:
