@@ -347,6 +347,7 @@ async def test_a_certificate_is_judged_with_what_is_known_of_its_revocation() ->
     step = (await bench.take(wish())).step
     ((chain, data),) = bench.examiner.asked_with
     assert (chain, data.ocsps, data.crls) == ((b"issuer",), [b"good"], [b"list"])
+    assert step is not None
     assert step.facts["revocation"] == {
         "ocsps": [sha256(b"good").hexdigest()],
         "crls": [sha256(b"list").hexdigest()],
