@@ -13,8 +13,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
-from common.contracts.signature import SignatureCompleted
+from common.contracts.signature import SignatureAugmented, SignatureCompleted
 from signature_connector.domain.assembly import ValidationData
 from signature_connector.domain.verification import Material
 from signature_connector.verification.policies import read_policies
@@ -28,6 +29,7 @@ from tests.support.signature_connector import (
     connector_database,
     running_connector,
     settings,
+    token,
 )
 from tests.support.signing_services import SigningService, signing_service
 
@@ -146,3 +148,87 @@ async def test_a_document_ends_at_the_level_that_was_asked_for(
     assert await running.level(told.event.file) == level.upper()
     states = [one["to"] for one in await running.evidence(row.request_id)]
     assert states[-4:] == ["assembled", "augmented", "validated", "completed"]
+
+
+def outage(world: World) -> None:
+    for one in world.tsas:
+        one.fault(on="timestamp", kind="rejection")
+
+
+async def until_augmented(connector: Connector, request_id: UUID) -> Any:
+    async with asyncio.timeout(90):
+        while (row := await connector.row(request_id)).augment_at is not None:
+            await asyncio.sleep(0.1)
+    return row
+
+
+async def test_without_timestamps_signing_goes_on_and_the_document_gets_them_later(
+    running: Running, world: World
+) -> None:
+    outage(world)
+    connector = running.connector
+    row = await running.ended(await running.asked("pades-b-lt"))
+    (told,) = await connector.facts(row.request_id)
+    assert isinstance(told.event, SignatureCompleted)
+    assert (told.event.level, row.level) == ("b-b", "b-b")
+    assert row.augment_at is not None
+    for one in world.tsas:
+        one.reset()
+    row = await until_augmented(connector, row.request_id)
+    _, later = await connector.facts(row.request_id, 2)
+    assert isinstance(later.event, SignatureAugmented)
+    assert (later.event.replaces, later.event.level) == (told.event.file, "b-lt")
+    assert later.event.file == row.result_file
+    assert await running.level(later.event.file) == "B-LT"
+    assert row.sealed_certificate is None
+    last = (await running.evidence(row.request_id))[-1]
+    assert last["facts"]["augmented_sha256"] == later.event.file
+    assert last["facts"]["timestamp"]
+    shown = await connector.get(
+        f"/v1/signing-requests/{row.request_id}", "signing:read", agencies=("*",)
+    )
+    assert shown.json()["signed_file"] == later.event.file, shown.text
+
+
+async def test_it_is_given_up_in_the_end_and_the_evidence_says_so(
+    running: Running, world: World
+) -> None:
+    outage(world)
+    connector = running.connector
+    row = await running.ended(await running.asked("pades-b-t"))
+    async with connector.core.database.transaction() as connection:
+        await connection.execute(
+            text("UPDATE signing_request SET returned_at = returned_at - interval '30 days'")
+        )
+    row = await until_augmented(connector, row.request_id)
+    assert (row.level, row.sealed_certificate) == ("b-b", None)
+    last = (await running.evidence(row.request_id))[-1]
+    assert last["facts"]["warning"]["code"] == "level-not-reached"
+    assert len(connector.heard(row.request_id)) == 1
+
+
+async def test_nothing_is_put_behind_the_signature_of_another(
+    running: Running, world: World
+) -> None:
+    outage(world)
+    document = {"id": "KQ1", "name": "Giấy phép", "file": await running.connector.document()}
+    signers = [{"user": f"00109900000{n}", "ca_name": "VNPT-CA"} for n in (1, 2)]
+    answer = await running.connector.http.post(
+        "/v1/signing-workflows",
+        json={"agency": AGENCY, "document": document, "signers": signers, "profile": "pades-b-t"},
+        headers={
+            "Authorization": f"Bearer {token('signing:write')}",
+            "Idempotency-Key": "together",
+        },
+    )
+    assert answer.status_code == 202, answer.text
+    first, last = [UUID(one["request_id"]) for one in answer.json()["items"]]
+    row = await running.ended(last)
+    assert row.augment_at is not None
+    before = await running.connector.row(first)
+    assert (before.level, before.augment_at, before.sealed_certificate) == ("b-b", None, None)
+    for one in world.tsas:
+        one.reset()
+    row = await until_augmented(running.connector, last)
+    assert row.level == "b-t"
+    assert (await running.connector.row(first)).result_file == before.result_file
