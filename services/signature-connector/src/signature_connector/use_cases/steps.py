@@ -16,7 +16,7 @@ from signature_connector.domain.provider import Order
 from signature_connector.domain.requests import Request, State, Step
 from signature_connector.domain.waiting import Patience
 from signature_connector.use_cases.asking import Asking
-from signature_connector.use_cases.finishing import Finishing, Revocations, Timestamps, completed
+from signature_connector.use_cases.finishing import Finishing, Revocations, Timestamps
 from signature_connector.use_cases.outcomes import Next, again
 from signature_connector.use_cases.preparing import (
     FRESH_SECONDS,
@@ -43,6 +43,7 @@ class Steps:
         assembler: puts raw signatures into documents; None where all providers sign whole files.
         timestamps, revocations: what levels above B-B need.
         revocation: whether the person's certificate was revoked is asked before the person is.
+        augment_after: when a level that could not be reached is tried for again.
         observe: is told of each call for an agency whether it failed.
     """
 
@@ -60,6 +61,7 @@ class Steps:
         timestamps: Timestamps | None = None,
         revocations: Revocations | None = None,
         revocation: Revocation | None = None,
+        augment_after: timedelta = timedelta(minutes=1),
         observe: Callable[[str, bool], None] | None = None,
     ) -> None:
         self.choice = providers
@@ -81,7 +83,7 @@ class Steps:
         )
         self.asking = Asking(self.choice, self.gates, files, waiting)
         self.finishing = Finishing(
-            files, examiner, self.preparing, assembler, timestamps, revocations
+            files, examiner, self.preparing, assembler, timestamps, revocations, augment_after
         )
 
     async def take(self, request: Request, order: Order | None) -> Next:
@@ -106,7 +108,7 @@ class Steps:
                 case State.AUGMENTED:
                     return Next(await self.finishing.judge(request))
                 case State.VALIDATED:
-                    return Next(completed(request))
+                    return Next(self.finishing.completed(request))
                 case state:
                     raise ValueError(f"nothing to be done in {state}")
         except Exception as error:
