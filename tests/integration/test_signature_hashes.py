@@ -2,8 +2,9 @@
 the whole service, against simulated services of each dialect."""
 
 import asyncio
+import base64
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from io import BytesIO
 from pathlib import Path
@@ -11,10 +12,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from asn1crypto import cms
 from pyhanko.pdf_utils.reader import PdfFileReader
 from sqlalchemy import text
 
 from common.contracts.signature import SignatureCompleted, SignatureFailed
+from signature_connector.assembly.isolated import IsolatedAssembler
+from signature_connector.domain.assembly import Prepared
+from tests.support.assembly import message
 from tests.support.databases import Databases
 from tests.support.signature_connector import (
     AGENCY,
@@ -22,10 +27,12 @@ from tests.support.signature_connector import (
     Connector,
     SigningGateway,
     connector_database,
+    requested,
     running_connector,
     settings,
     token,
 )
+from tests.support.signing import Holder, colleague
 from tests.support.signing_services import SigningService, signing_service
 
 DIALECTS = {"smartca": "VNPT-CA", "mysign": "Viettel-CA", "csc-v2": "CA2"}
@@ -75,6 +82,7 @@ async def connector(
         tmp_path,
         SigningGateway("http://127.0.0.1:9", roots),
         providers_file=file,
+        lease_seconds=30.0,  # nobody dies here, however slow it goes
     )
     async with running_connector(configured) as running:
         yield running
@@ -124,6 +132,130 @@ async def test_a_signature_that_does_not_verify_is_never_embedded(
     (told,) = await connector.facts(request_id)
     assert isinstance(told.event, SignatureFailed)
     assert row.result_file is None
+
+
+FORMATS = {
+    "cades": "Kết quả giải quyết".encode(),
+    "xades": '<?xml version="1.0"?><ho-so xmlns="urn:a">Kết quả</ho-so>'.encode(),
+    "jades": '{"ket-qua": "Đồng ý"}'.encode(),
+}
+ENDED = ("completed", "failed", "manual-review")
+
+
+async def asked_as(connector: Connector, form: str) -> UUID:
+    event = requested(await connector.blobs.put(FORMATS[form]), profile=f"{form}-b-b")
+    await connector.ask(event)
+    return event.request_id
+
+
+@pytest.mark.parametrize("form", FORMATS)
+async def test_documents_of_other_kinds_are_signed_and_pass_the_verdict(
+    connector: Connector, form: str
+) -> None:
+    request_id = await asked_as(connector, form)
+    row = await connector.until(request_id, *ENDED, seconds=150)
+    records = await evidence(connector, request_id)
+    assert row.state == "completed", (row.outcome, records[-1])
+    (told,) = await connector.facts(request_id)
+    assert isinstance(told.event, SignatureCompleted)
+    assert (told.event.level, told.event.signed_at is None) == ("b-b", False)
+    signed = await connector.blobs.get(told.event.file)
+    if form == "cades":
+        message = cms.ContentInfo.load(signed, strict=True)["content"]
+        assert bytes(message["encap_content_info"]["content"]) == FORMATS[form]
+    elif form == "xades":
+        assert '<ho-so xmlns="urn:a">Kết quả<ds:Signature '.encode() in signed
+    else:
+        payload = signed.split(b".")[1]
+        assert base64.urlsafe_b64decode(payload + b"==") == FORMATS[form]
+    (judged,) = [one for one in records if one["to"] == "validated"]
+    report = judged["facts"]["report"]
+    assert report["accepted"]
+    assert report["signature"]["serial_number"] == told.event.serial_number
+    codes = {one["code"] for one in report["findings"]}
+    assert {"signer-expected", "intact", "covered", "trusted", "content-kept"} <= codes
+
+
+@pytest.mark.parametrize("flaw", ["wrong_certificate", "bad_signature", "other_document"])
+@pytest.mark.parametrize("form", FORMATS)
+async def test_a_signature_over_something_else_ends_it_in_every_format(
+    connector: Connector, services: dict[str, SigningService], form: str, flaw: str
+) -> None:
+    """A raw signature shows no more than that it is not over this by this key."""
+    services["smartca"].fault(on="sign", kind=flaw)
+    request_id = await asked_as(connector, form)
+    row = await connector.until(request_id, *ENDED, seconds=150)
+    assert (row.state, row.result_file) == ("failed", None)
+    last = (await evidence(connector, request_id))[-1]
+    assert last["from"] == "signed-raw"
+    assert last["facts"]["finding"]["code"] == "bad-signature"
+    (told,) = await connector.facts(request_id)
+    assert isinstance(told.event, SignatureFailed)
+
+
+def _altered(form: str) -> bytes:
+    return FORMATS[form].replace("ế".encode(), b"e").replace("Đ".encode(), b"D")
+
+
+def _made_by(holder: Holder, document: Callable[[str], bytes]) -> Callable[[str, bytes], bytes]:
+    return lambda form, _: message(document(form), holder, format=form)
+
+
+TAMPERED: dict[str, tuple[Callable[[str, bytes], bytes], str]] = {
+    "unsigned": (lambda form, _: FORMATS[form], "unsigned"),
+    "by somebody else": (_made_by(colleague(), FORMATS.__getitem__), "wrong-certificate"),
+    "cut short": (lambda _, content: content[: len(content) // 2], "signature-unreadable"),
+}
+
+
+@pytest.mark.parametrize("how", TAMPERED)
+@pytest.mark.parametrize("form", FORMATS)
+async def test_what_assembly_made_is_not_believed_without_the_verdict(
+    connector: Connector, form: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change, expected = TAMPERED[how]
+    await _refused_at_the_end(connector, form, change, expected, monkeypatch)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+async def test_an_altered_document_is_not_handed_out(
+    connector: Connector, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def altered(form: str, content: bytes) -> bytes:
+        if form == "xades":
+            return content.replace("ế".encode(), b"e")
+        if form == "jades":
+            header, _, value = content.split(b".")
+            payload = base64.urlsafe_b64encode(_altered(form)).rstrip(b"=")
+            return b".".join((header, payload, value))
+        made = cms.ContentInfo.load(content)
+        made["content"]["encap_content_info"]["content"] = _altered(form)
+        return bytes(made.dump(force=True))
+
+    await _refused_at_the_end(connector, form, altered, "other-document", monkeypatch)
+
+
+async def _refused_at_the_end(
+    connector: Connector,
+    form: str,
+    change: Callable[[str, bytes], bytes],
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    finish = IsolatedAssembler.finish
+
+    async def changed(self: IsolatedAssembler, waiting: Prepared, signature: bytes) -> bytes:
+        return change(form, await finish(self, waiting, signature))
+
+    monkeypatch.setattr(IsolatedAssembler, "finish", changed)
+    request_id = await asked_as(connector, form)
+    row = await connector.until(request_id, *ENDED, seconds=150)
+    assert row.state == "failed"
+    last = (await evidence(connector, request_id))[-1]
+    assert last["from"] == "assembled"
+    assert last["facts"]["finding"]["code"] == expected
+    (told,) = await connector.facts(request_id)
+    assert isinstance(told.event, SignatureFailed)
 
 
 async def test_a_stamp_and_a_reason_are_asked_for_by_rest(connector: Connector) -> None:

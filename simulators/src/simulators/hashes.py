@@ -148,6 +148,8 @@ class HashService(SigningService):
 
     def _sign(self, order: Order, digest: bytes) -> bytes:
         person = self.pki.person(order.ca_name, order.user_id)
+        if order.flaw == "other_document":
+            digest = hashlib.new(order.algorithm, digest).digest()
         if order.flaw == "wrong_certificate":
             person = self._stranger(order, person)
         algorithm = DIGESTS[order.algorithm]
@@ -199,6 +201,9 @@ class HashService(SigningService):
             "refuse": (4002, "Người dùng từ chối ký số"),
             "expire": (4001, "Hết thời gian chờ người dùng xác nhận"),
         }
+
+    def flaws(self) -> tuple[str, ...]:
+        return (*super().flaws(), "other_document")
 
     def kinds(self) -> dict[str, Kind]:
         return {

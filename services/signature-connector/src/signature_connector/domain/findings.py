@@ -404,6 +404,11 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "Chưa đối chiếu được người ký: chứng thư số không ghi số định danh cùng loại",
         "The signer could not be compared: the certificate names no number of this kind",
     ),
+    # the verdict on formats that are no PDF
+    "level-differs": (
+        "Chữ ký không đúng định dạng hoặc chưa đạt mức yêu cầu",
+        "The signature is not of the form, or not of the level, that it should have",
+    ),
 }
 """Code → the sentence in Vietnamese and in English."""
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import structlog
 
 from common.errors import describe
-from signature_connector.domain.assembly import Assembler, Format, Unfit, ValidationData
+from signature_connector.domain.assembly import Assembler, Format, Level, Unfit, ValidationData
 from signature_connector.domain.findings import Report, refused, warning
 from signature_connector.domain.profiles import Options, Profile
 from signature_connector.domain.requests import Request, State, Step
@@ -20,6 +20,9 @@ from signature_connector.use_cases.preparing import (
     credential_of,
     prepared_of,
 )
+
+_CLOCKS_APART = timedelta(minutes=1)
+"""By how much an authority's clock may be ahead of ours."""
 
 log = structlog.get_logger()
 
@@ -56,6 +59,20 @@ class Revocations(Protocol):
         """
 
 
+class Judging(Examination, Protocol):
+    """See ``verification.isolation.Examiner``."""
+
+    async def verdict(
+        self,
+        sent: bytes,
+        content: bytes,
+        certificate: bytes,
+        moment: datetime,
+        profile: Profile = ...,
+    ) -> Report:
+        """Whether it came back as it should, in its format and at its level."""
+
+
 @dataclass(frozen=True)
 class Augmented:
     """A document and the level it has.
@@ -81,7 +98,7 @@ class Finishing:
     """
 
     files: Files
-    examiner: Examination
+    examiner: Judging
     preparing: Preparing
     assembler: Assembler | None = None
     timestamps: Timestamps | None = None
@@ -197,9 +214,13 @@ class Finishing:
         sent = await self.files.get(request.document)
         content = await self.files.get(request.signed_file or "")
         certificate = credential_of(self.preparing.opened(request)).certificate
-        return await self.examiner.verdict(
-            sent, content, certificate, request.returned_at or datetime.now(UTC)
-        )
+        form: Format = Profile.of(request.profile).format
+        level: Level = request.level or "b-b"  # type: ignore[assignment]  # one of them
+        moment = request.returned_at or datetime.now(UTC)
+        if form != "pades" and level != "b-b":
+            # Timestamps are younger than what came back, and prove when it was there.
+            moment = datetime.now(UTC) + _CLOCKS_APART
+        return await self.examiner.verdict(sent, content, certificate, moment, Profile(form, level))
 
     def completed(self, request: Request) -> Step:
         """It is handed out; what its level lacks is tried for later, where there is any hope."""

@@ -16,7 +16,12 @@ from signature_connector.domain.provider import Order
 from signature_connector.domain.requests import Request, State, Step
 from signature_connector.domain.waiting import Patience
 from signature_connector.use_cases.asking import Asking
-from signature_connector.use_cases.finishing import Finishing, Revocations, Timestamps
+from signature_connector.use_cases.finishing import (
+    Finishing,
+    Judging,
+    Revocations,
+    Timestamps,
+)
 from signature_connector.use_cases.outcomes import Next, again
 from signature_connector.use_cases.preparing import (
     FRESH_SECONDS,
@@ -51,7 +56,7 @@ class Steps:
         self,
         providers: Choice,
         files: Files,
-        examiner: Examination,
+        examiner: Judging,
         keys: KeyRing,
         *,
         file_limit: int,

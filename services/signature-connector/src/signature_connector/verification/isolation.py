@@ -6,6 +6,7 @@ from typing import Any
 
 from signature_connector.domain.assembly import ValidationData
 from signature_connector.domain.findings import Refusal, Report
+from signature_connector.domain.profiles import Profile
 from signature_connector.domain.revocation import Lookup
 from signature_connector.domain.timestamps import Query
 from signature_connector.domain.verification import Material
@@ -13,6 +14,7 @@ from signature_connector.isolation import Cells, Unfinished
 from signature_connector.verification.policies import Policies
 
 NO_DATA = ValidationData()
+PDF = Profile("pades", "b-b")
 
 
 class Examiner:
@@ -95,10 +97,20 @@ class Examiner:
         self.cells.renew(trust)
 
     async def verdict(
-        self, sent: bytes, content: bytes, certificate: bytes, moment: datetime
+        self,
+        sent: bytes,
+        content: bytes,
+        certificate: bytes,
+        moment: datetime,
+        profile: Profile = PDF,
     ) -> Report:
-        """Whether a document came back with the signature by this certificate and nothing else."""
-        return await self._examine(_verdict, sent, content, certificate, moment)
+        """Whether a document came back with the signature by this certificate and nothing else.
+
+        Args:
+            profile: its format and the level that it is said to have (of a PDF the level is not
+                judged here).
+        """
+        return await self._examine(_verdict, sent, content, certificate, moment, profile)
 
     async def _examine(self, work: Callable[..., Report], *material: Any) -> Report:
         try:
@@ -140,12 +152,17 @@ def _certificate(
     return examine_certificate(der, serial, moment, trust, chain=chain, data=data, user=user)
 
 
-def _verdict(sent: bytes, content: bytes, certificate: bytes, moment: datetime) -> Report:
+def _verdict(
+    sent: bytes, content: bytes, certificate: bytes, moment: datetime, profile: Profile
+) -> Report:
+    from signature_connector.verification import judgement, messages
     from signature_connector.verification.certificates import Trust
-    from signature_connector.verification.judgement import Returned, judge
 
     trust = Trust.at(_loaded["policies"], moment)
-    return judge(Returned(sent, content, certificate, moment), trust)
+    returned = judgement.Returned(sent, content, certificate, moment)
+    if profile.format == "pades":
+        return judgement.judge(returned, trust)
+    return messages.judge(returned, trust, profile)
 
 
 def _verification(material: Material, data: ValidationData) -> Report:

@@ -90,6 +90,35 @@ def verify(material: Material, chains: Chains) -> Iterator[Judged]:
         yield judge(found, check, chains, material.at or material.moment)
 
 
+def check_only_signed(sent: bytes, content: bytes) -> None:
+    """Refuse a document that is not the one sent with one signature in it, and nothing else.
+
+    Comments, processing instructions and declared namespaces are compared too, whatever the
+    signature leaves out; what a parser cannot see (quotes, order of attributes) is not.
+
+    Raises:
+        Refusal: it is another, it is not signed, or more was added.
+    """
+    before, after = _parsed(sent), _parsed(content)
+    signatures = list(after.iter(f"{DS}Signature"))
+    if not signatures:
+        raise Refusal("unsigned")
+    if len(signatures) > 1:
+        raise Refusal("several-signatures", str(len(signatures)))
+    (signature,) = signatures
+    if signature.getparent() is None:
+        raise Refusal("other-document", "enveloping")
+    without = _without(after, signature, after)
+    if _whole(before) != _whole(without):
+        raise Refusal("other-document")
+    if not all(_qualifying(one) for one in signature.findall(f"{DS}Object")):
+        raise Refusal("extra-update", "Object")
+
+
+def _whole(root: Element) -> bytes:
+    return bytes(etree.tostring(root.getroottree(), method="c14n", with_comments=True))
+
+
 def _parsed(content: bytes) -> Element:
     parser = etree.XMLParser(
         resolve_entities=False,
