@@ -26,6 +26,7 @@ from signature_connector.domain.findings import (
     passed,
     refused,
 )
+from signature_connector.domain.profiles import Profile
 from signature_connector.domain.provider import (
     Abilities,
     Called,
@@ -101,6 +102,9 @@ class Files:
         return digest
 
 
+PROFILE = Profile("pades", "b-b")
+
+
 @dataclass
 class Examiner:
     """Finds what it is told to find."""
@@ -128,7 +132,12 @@ class Examiner:
         return _report(self.certificate_refusal, "certificate-usable", facts)
 
     async def verdict(
-        self, sent: bytes, content: bytes, certificate: bytes, moment: datetime
+        self,
+        sent: bytes,
+        content: bytes,
+        certificate: bytes,
+        moment: datetime,
+        profile: Profile = PROFILE,
     ) -> Report:
         facts = {"signature": {"signed_at": "2026-11-02T09:00:00+00:00"}}
         return _report(self.verdict_refusal, "intact", facts)
