@@ -7,9 +7,9 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -17,7 +17,12 @@ from sqlalchemy import text
 
 from common.contracts.signature import SignatureAugmented, SignatureCompleted
 from signature_connector.domain.assembly import ValidationData
+from signature_connector.domain.findings import Report
+from signature_connector.domain.profiles import Profile
+from signature_connector.domain.requests import Request
 from signature_connector.domain.verification import Material
+from signature_connector.use_cases.augmenting import Augmenting
+from signature_connector.use_cases.finishing import Augmented, Finishing
 from signature_connector.verification.policies import read_policies
 from signature_connector.verification.verification import verify
 from tests.support.databases import Databases
@@ -107,7 +112,9 @@ class Running:
 
 
 @pytest.fixture
-async def running(databases: Databases, tmp_path: Path, world: World) -> AsyncIterator[Running]:
+async def running(
+    databases: Databases, tmp_path: Path, world: World, request: pytest.FixtureRequest
+) -> AsyncIterator[Running]:
     for one in (world.smartca, *world.tsas):
         one.reset()
     (tmp_path / "secret").write_text("s3cret")
@@ -130,7 +137,7 @@ async def running(databases: Databases, tmp_path: Path, world: World) -> AsyncIt
         providers_file=file,
         timestamp_urls=tuple(one.url for one in world.tsas),
         timestamp_seconds=3.0,
-        augment_seconds=0.5,
+        augment_seconds=getattr(request, "param", 0.5),
         revocation_networks=("127.0.0.0/8",),
     )
     async with running_connector(configured) as connector:
@@ -232,3 +239,49 @@ async def test_nothing_is_put_behind_the_signature_of_another(
     row = await until_augmented(running.connector, last)
     assert row.level == "b-t"
     assert (await running.connector.row(first)).result_file == before.result_file
+
+
+@dataclass
+class Overtaken:
+    """Augments, and finds that the request was erased meanwhile."""
+
+    connector: Connector
+    files: Any
+    tries: int = 0
+
+    async def augmented(self, request: Request, profile: Profile) -> Augmented:
+        self.tries += 1
+        async with self.connector.core.database.transaction() as connection:
+            await connection.execute(
+                text("UPDATE signing_request SET augment_at = NULL, sealed_certificate = NULL")
+            )
+        return Augmented(b"%PDF better", "b-t", {})
+
+    async def verdict(self, request: Request) -> Report:
+        return Report(())
+
+
+@pytest.mark.parametrize("running", [3600.0], indirect=True)
+async def test_one_worker_tries_and_writes_nothing_where_the_request_was_erased_meanwhile(
+    running: Running, world: World
+) -> None:
+    outage(world)
+    connector = running.connector
+    before = await running.ended(await running.asked("pades-b-t"))
+    async with connector.core.database.transaction() as connection:
+        await connection.execute(text("UPDATE signing_request SET augment_at = now()"))
+    overtaken = Overtaken(connector, connector.blobs)
+    hour = timedelta(hours=1)
+    workers = [
+        Augmenting(connector.core.outbox, cast("Finishing", overtaken), hour, hour, lease=60.0)
+        for _ in range(3)
+    ]
+    assert sum(await asyncio.gather(*(one.augment_due() for one in workers))) == 1
+    assert overtaken.tries == 1
+    row = await connector.row(before.request_id)
+    assert (row.level, row.result_file, row.evidence_count) == (
+        "b-b",
+        before.result_file,
+        before.evidence_count,
+    )
+    assert len(connector.heard(before.request_id)) == 1
