@@ -34,7 +34,7 @@ GONE, KEPT = "H10.15-200102-0001", "H10.15-200102-0002"
 SUBSCRIPTIONS: dict[str, Any] = {
     "gateway": lambda: gateway.subscriptions(None, None, None),  # type: ignore[arg-type]
     "national_portal_sync": lambda: portal.subscriptions(lambda: None),
-    "signature_connector": lambda: signatures.subscriptions(None, lambda: None),  # type: ignore[arg-type]
+    "signature_connector": lambda: signatures.subscriptions(None, None, lambda: None),  # type: ignore[arg-type]
     "metrics_exporter": lambda: exporter.subscriptions(None, None, None),  # type: ignore[arg-type]
 }
 

@@ -104,6 +104,7 @@ async def left_in(bench: Workshop, request_id: UUID, state: State) -> tuple[Requ
     while request.state is not state:
         taken = await bench.steps.take(request, order)
         order = taken.order
+        assert taken.step is not None
         moved = await bench.book.move(bench.worker, request, taken.step)
         assert moved is not None
         request = moved
@@ -270,6 +271,7 @@ async def test_an_answer_that_comes_too_late_is_kept_as_evidence(
     request, order = await left_in(bench, request_id, State.SUBMITTING)
     assert await bench.book.take_from_dead(1.0) == 1
     taken = await bench.steps.take(request, order)
+    assert taken.step is not None
     assert taken.step.to is State.SIGNED_RAW
     assert await bench.book.move(bench.worker, request, taken.step) is None
     async with bench.database.reading() as connection:
@@ -287,6 +289,7 @@ async def test_a_commit_whose_answer_was_lost_is_not_taken_for_a_loss(
     request_id = await arrived(bench, configured)
     (request,) = await bench.book.claim(bench.worker, 1)
     taken = await bench.steps.take(request, None)
+    assert taken.step is not None
     write, losses = bench.book._write, 1
 
     async def losing(entries):

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from asn1crypto import cms
-from lxml import etree  # type: ignore[import-untyped]  # has no types of its own
+from lxml import etree
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.sign import fields

@@ -155,8 +155,9 @@ _CALLS: dict[tuple[str, str], Callable[[World], Call]] = {
         },
         headers={"idempotency-key": secrets.token_hex(8)},
     ),
-    ("signature-connector", "decide_held"): lambda _: Call(
-        body={"decision": "give-up", "reason": "không ký nữa"}
+    # Not the signed document, so that it stays held for who asks next.
+    ("signature-connector", "decide_held"): lambda world: Call(
+        body={"decision": "confirm", "file": world.file, "reason": "có tệp đã ký"}
     ),
     ("signature-connector", "signing_callback"): lambda _: Call(path={"provider": "nobody"}),
     ("national-portal-sync", "begin"): lambda _: Call(body={"agency": AGENCY, "day": "2026-11-02"}),

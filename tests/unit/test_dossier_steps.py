@@ -6,7 +6,12 @@ import pytest
 
 from common.contracts.commands import Command
 from common.contracts.dossier import DossierState, ResultSigned, ResultSigningFailed
-from common.contracts.signature import SignatureCompleted, SignatureFailed, SignatureHeld
+from common.contracts.signature import (
+    SignatureAugmented,
+    SignatureCompleted,
+    SignatureFailed,
+    SignatureHeld,
+)
 from dossier.domain import signatures, steps, table
 from dossier.domain.model import Dossier, Refusal, Taken
 from tests.support.dossiers import AGENCY, FILE, SIGNED, START, code, command, result
@@ -236,6 +241,7 @@ def outcome(request, kind=SignatureCompleted, **fields):
         SignatureCompleted: {"file": SIGNED, "serial_number": "5402"},
         SignatureFailed: {"outcome": "rejected-by-user", "reason": "user said no"},
         SignatureHeld: {"reason": "connection lost"},
+        SignatureAugmented: {},
     }[kind]
     said = {
         "request_id": request,
@@ -284,6 +290,24 @@ def test_a_signed_result_takes_the_place_of_the_unsigned():
     assert taken.step.number == taken.dossier.steps == before.steps + 1
     assert taken.step.status == before.state.status
     assert taken.fact.dossier == taken.dossier.state
+
+
+def test_an_augmented_result_takes_the_place_of_the_signed_one_and_of_no_other():
+    before, asked = asked_once()
+    request_id = asked.signings[0].request_id
+    better = {"kind": SignatureAugmented, "file": "c" * 64, "level": "b-t"}
+    early = outcome(request_id, **better, replaces=SIGNED)
+    assert signatures.record(before, early) is None
+    signed = signatures.record(before, outcome(request_id))
+    assert signed is not None
+    taken = signatures.record(signed.dossier, early)
+    assert taken is not None
+    assert isinstance(taken.fact, ResultSigned)
+    assert [one.file for one in taken.dossier.state.results] == ["c" * 64, FILE]
+    assert taken.dossier.state.results[0].signing == "signed"
+    assert signatures.record(taken.dossier, early) is None
+    other = outcome(request_id, **better, replaces="d" * 64)
+    assert signatures.record(signed.dossier, other) is None
 
 
 @pytest.mark.parametrize(

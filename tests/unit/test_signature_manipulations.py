@@ -90,7 +90,7 @@ def _signed(kind: Kind, content: bytes) -> object:
         (one,) = signed["signer_infos"]
         return bytes(signed["encap_content_info"]["content"]), one["signed_attrs"].dump()
     if kind == "xml":
-        from lxml import etree  # type: ignore[import-untyped]  # has no types of its own
+        from lxml import etree
 
         tree = etree.fromstring(content)
         for one in list(tree.iter("{http://www.w3.org/2000/09/xmldsig#}Signature")):

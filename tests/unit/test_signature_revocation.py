@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 from fastapi import FastAPI, Request, Response
 
 from common.addresses import Address, Reach
@@ -19,9 +20,9 @@ from signature_connector.domain.findings import Report
 from signature_connector.domain.revocation import Lookup
 from signature_connector.use_cases.revocation import Revocation
 from signature_connector.verification.certificates import Trust, examine_certificate
-from signature_connector.verification.lookups import good_until, lookups
+from signature_connector.verification.lookups import completed, good_until, lookups
 from tests.support.gateway import listening
-from tests.support.signing import Holder, authority, root
+from tests.support.signing import Holder, authority, root, signer
 from tests.support.verification import (
     CRL_URL,
     OCSP_URL,
@@ -72,6 +73,14 @@ def test_ocsp_is_asked_before_crls_are_fetched() -> None:
     assert [(one.kind, one.url) for one in calls] == [("ocsp", OCSP_URL), ("crl", CRL_URL)]
     assert calls[0].body
     assert calls[1].body is None
+
+
+def test_a_chain_is_led_on_by_what_the_trust_bundle_holds() -> None:
+    above = [one.public_bytes(Encoding.DER) for one in signer().chain]
+    assert completed([signer().der], above) == [signer().der, *above]
+    assert completed([signer().der, above[0]], above[1:]) == [signer().der, *above]
+    assert completed([signer().der], above[1:]) == [signer().der]
+    assert completed([], above) == []
 
 
 async def test_an_answer_is_used_again_until_there_is_a_newer_one() -> None:

@@ -1,6 +1,7 @@
 """The states of a signing request: whatever happens, nobody is asked twice."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -15,6 +16,7 @@ from pydantic import SecretStr
 
 from common.blobs import BlobDamaged, BlobMissing
 from common.sealing import KeyRing
+from signature_connector.domain.assembly import ValidationData
 from signature_connector.domain.evidence import record
 from signature_connector.domain.findings import (
     SENTENCES,
@@ -106,11 +108,22 @@ class Examiner:
     document_refusal: Finding | None = None
     certificate_refusal: Finding | None = None
     verdict_refusal: Finding | None = None
+    asked_with: list[tuple[Sequence[bytes], ValidationData]] = field(default_factory=list)
 
     async def document(self, content: bytes) -> Report:
         return _report(self.document_refusal, "readable")
 
-    async def certificate(self, der: bytes, serial: str, moment: datetime) -> Report:
+    async def certificate(
+        self,
+        der: bytes,
+        serial: str,
+        moment: datetime,
+        chain: Sequence[bytes],
+        data: ValidationData,
+        user: str,
+    ) -> Report:
+        assert user == USER
+        self.asked_with.append((chain, data))
         facts = {"certificate": {"serial_number": serial, "not_after": der.decode("latin1")}}
         return _report(self.certificate_refusal, "certificate-usable", facts)
 
@@ -166,6 +179,7 @@ class Bench:
     files: Files = field(default_factory=Files)
     examiner: Examiner = field(default_factory=Examiner)
     patience: timedelta = timedelta(hours=72)
+    revocation: Any = None
 
     @property
     def steps(self) -> Steps:
@@ -176,6 +190,7 @@ class Bench:
             KEYS,
             file_limit=1000,
             patience=self.patience,
+            revocation=self.revocation,
         )
 
     async def take(self, request: Request, order: Order | None = None) -> Next:
@@ -318,6 +333,34 @@ async def test_an_old_preparation_is_made_anew_and_not_used() -> None:
     request, steps = await bench.run(replace(request, prepared_at=old))
     assert [step.to for step in steps][:3] == [State.RECEIVED, State.PREPARED, State.SUBMITTING]
     assert request.state is State.COMPLETED
+
+
+async def test_a_certificate_is_judged_with_what_is_known_of_its_revocation() -> None:
+    class Revocation:
+        async def data_for(self, chain: Sequence[bytes], moment: datetime) -> ValidationData:
+            assert tuple(chain) == (CREDENTIAL.certificate, b"issuer")
+            return ValidationData(ocsps=[b"good"], crls=[b"list"])
+
+    credential = replace(CREDENTIAL, chain=(b"issuer",))
+    bench = Bench(Provider(lists=Credentials([credential], Reply("200"))))
+    bench.revocation = Revocation()
+    step = (await bench.take(wish())).step
+    ((chain, data),) = bench.examiner.asked_with
+    assert (chain, data.ocsps, data.crls) == ((b"issuer",), [b"good"], [b"list"])
+    assert step is not None
+    assert step.facts["revocation"] == {
+        "ocsps": [sha256(b"good").hexdigest()],
+        "crls": [sha256(b"list").hexdigest()],
+    }
+
+
+@pytest.mark.parametrize("code", ["certificate-revoked", "holder-differs"])
+async def test_nobody_is_asked_to_sign_with_a_certificate_that_may_not(code: str) -> None:
+    bench = Bench(examiner=Examiner(certificate_refusal=refused(code)))
+    request, steps = await bench.run(wish())
+    assert request.state is State.FAILED
+    assert steps[-1].facts["finding"]["code"] == code
+    assert not bench.provider.orders
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,13 @@ def start(
         Literal["rsa", "ecdsa", "mixed"],
         typer.Option(help="Keys of the persons.", rich_help_panel=SIGNING),
     ] = "rsa",
+    crls: Annotated[
+        str | None,
+        typer.Option(
+            help="Address of its /crls as certificates name it (smartca, mysign, csc).",
+            rich_help_panel=SIGNING,
+        ),
+    ] = None,
     callback: Annotated[
         str | None,
         typer.Option(help="Address told of outcomes (smartca, mysign).", rich_help_panel=SIGNING),
@@ -160,6 +167,7 @@ def start(
             callback=callback,
             person_ms=person_ms,
             keys=keys,
+            crls=crls,
         )
 
     makers: dict[str, Callable[[], Simulator]] = {

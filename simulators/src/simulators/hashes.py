@@ -91,11 +91,12 @@ class HashService(SigningService):
         callback: str | None = None,
         person_ms: float = 20,
         keys: str = "rsa",
+        crls: str | None = None,
     ) -> None:
         self.orders: dict[str, Order] = {}
         self.callback = callback
         self._tasks: set[asyncio.Task[None]] = set()
-        super().__init__(seed, state, delay_ms, person_ms=person_ms, keys=keys)
+        super().__init__(seed, state, delay_ms, person_ms=person_ms, keys=keys, crls=crls)
 
     # What a person does.
 

@@ -62,9 +62,13 @@ class Pki:
     Parameters:
         directory: where keys and certificates survive a restart; `root.pem` is written there.
         algorithms: of the persons' keys: "rsa" (2048 bits), "ecdsa" (P-256) or "mixed".
+        crls: address below which certificates say that lists of revocations are; None: nowhere.
     """
 
-    def __init__(self, directory: Path | None = None, algorithms: str = "rsa") -> None:
+    def __init__(
+        self, directory: Path | None = None, algorithms: str = "rsa", crls: str | None = None
+    ) -> None:
+        self._crls = crls
         self._directory = directory / "pki" if directory else None
         if self._directory is not None:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -92,6 +96,26 @@ class Pki:
                 person = self._people[ca_name, user_id] = self._issue(ca_name, user_id)
             return person
 
+    def revocations(self, issuer: str) -> bytes | None:
+        """The list of revocations (DER, nobody on it) of "root" or "ca-<name>"; None: no such."""
+        known = {"root": self.root, **{f"ca-{k}": one for k, one in self._authorities.items()}}
+        if issuer not in known:
+            return None
+        authority, now = known[issuer], datetime.now(UTC)
+        crl = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(authority.certificate.subject)
+            .last_update(now - timedelta(minutes=1))
+            .next_update(now + timedelta(days=1))
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()),
+                False,
+            )
+            .add_extension(x509.CRLNumber(int(now.timestamp())), False)
+            .sign(authority.key, SHA256())
+        )
+        return crl.public_bytes(serialization.Encoding.DER)
+
     def _issue(self, ca_name: str, user_id: str) -> Person:
         digest = hashlib.sha256(f"{ca_name} {user_id}".encode()).digest()
         key = self._pool[digest[0] % len(self._pool)]
@@ -103,7 +127,9 @@ class Pki:
                 x509.NameAttribute(NameOID.COUNTRY_NAME, "VN"),
             ]
         )
-        certificate = self._certificate(f"user-{digest.hex()[:32]}", subject, key, issuer, 365)
+        file = f"user-{digest.hex()[:32]}"
+        at = self._crls and f"{self._crls}/ca-{ca_name}.crl"
+        certificate = self._certificate(file, subject, key, issuer, 365, at)
         return Person(certificate, key, (issuer.certificate,))
 
     def _authority(self, common_name: str, file: str, issuer: Person | None) -> Person:
@@ -114,10 +140,17 @@ class Pki:
                 x509.NameAttribute(NameOID.COUNTRY_NAME, "VN"),
             ]
         )
-        return Person(self._certificate(file, subject, key, issuer, 3650), key, ())
+        at = f"{self._crls}/root.crl" if self._crls and issuer else None
+        return Person(self._certificate(file, subject, key, issuer, 3650, at), key, ())
 
     def _certificate(
-        self, file: str, subject: x509.Name, key: Key, issuer: Person | None, days: int
+        self,
+        file: str,
+        subject: x509.Name,
+        key: Key,
+        issuer: Person | None,
+        days: int,
+        crl: str | None = None,
     ) -> x509.Certificate:
         path = self._directory / f"{file}.pem" if self._directory else None
         if path is not None and path.exists():
@@ -125,7 +158,7 @@ class Pki:
         start = datetime.now(UTC) - timedelta(days=1)
         is_ca = days > 365
         signer = issuer.key if issuer else key
-        certificate = (
+        builder = (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(issuer.certificate.subject if issuer else subject)
@@ -139,8 +172,12 @@ class Pki:
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), False
             )
-            .sign(signer, SHA256())
         )
+        if crl is not None:
+            place = x509.UniformResourceIdentifier(crl)
+            point = x509.DistributionPoint([place], None, None, None)
+            builder = builder.add_extension(x509.CRLDistributionPoints([point]), False)
+        certificate = builder.sign(signer, SHA256())
         if path is not None:
             _write(path, certificate.public_bytes(serialization.Encoding.PEM))
         return certificate

@@ -43,7 +43,8 @@ class SigningService(Simulator):
 
     Parameters:
         person_ms: how long a person takes to approve, milliseconds.
-        keys: algorithms of the persons' keys, as in `Pki`.
+        keys, crls: algorithms of the persons' keys, and where certificates say that lists of
+            revocations are, as in `Pki`.
     """
 
     def __init__(
@@ -54,8 +55,9 @@ class SigningService(Simulator):
         *,
         person_ms: float = 20,
         keys: str = "rsa",
+        crls: str | None = None,
     ) -> None:
-        self.pki = Pki(state, keys)
+        self.pki = Pki(state, keys, crls)
         self.requests: dict[tuple[str, str, str], Asked] = {}
         self.in_order: list[Asked] = []
         self.person_ms = person_ms
@@ -122,7 +124,16 @@ class SigningService(Simulator):
         return {"requests": View(lambda: self.in_order, Asked.as_json)}
 
     def extra_routes(self) -> list[Route]:
-        return [Route("/root.pem", self._root)]
+        return [
+            Route("/root.pem", self._root),
+            Route("/crls/{issuer}.crl", self._revocations),
+        ]
+
+    async def _revocations(self, request: Request) -> Response:
+        found = self.pki.revocations(request.path_params["issuer"])
+        if found is None:
+            return Response(status_code=404)
+        return Response(found, media_type="application/pkix-crl")
 
     async def _root(self, request: Request) -> Response:
         return Response(self.pki.root_pem, media_type="application/x-pem-file")

@@ -13,17 +13,21 @@ from common.service import Core, Parts, Shared, create_service
 from signature_connector.api import callbacks, decisions, requests, several, verifications
 from signature_connector.assembly.isolated import IsolatedAssembler
 from signature_connector.clients.revocation import responders
+from signature_connector.clients.timestamps import timestamp_calls
 from signature_connector.consumers import subscriptions
 from signature_connector.domain.waiting import Patience
 from signature_connector.providers.choice import Choice
 from signature_connector.providers.configured import ProviderFiles
 from signature_connector.settings import Settings
 from signature_connector.store.erasure import SEAL_PLACES
+from signature_connector.use_cases.augmenting import Augmenting
 from signature_connector.use_cases.book import Book
 from signature_connector.use_cases.callbacks import LARGEST_BYTES, Callbacks
 from signature_connector.use_cases.revocation import Revocation
 from signature_connector.use_cases.steps import Steps
+from signature_connector.use_cases.timestamps import Authorities
 from signature_connector.use_cases.trust import TrustRefresh
+from signature_connector.use_cases.validation_data import ValidationSources
 from signature_connector.use_cases.verifications import Verifications
 from signature_connector.use_cases.waiting import Budget
 from signature_connector.use_cases.workers import Pools, Workers
@@ -85,6 +89,7 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
                 most_crl=settings.crl_limit,
                 networks=settings.revocation_networks,
             ) as asking,
+            timestamp_calls(settings.timestamp_seconds) as stamping,
         ):
 
             def observe(agency: str, failed: bool) -> None:
@@ -94,6 +99,7 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
                 timedelta(seconds=settings.person_seconds),
                 timedelta(seconds=settings.news_seconds),
             )
+            revocation = Revocation(examiner, asking)
             steps = Steps(
                 choice,
                 blobs,
@@ -103,7 +109,25 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
                 patience=timedelta(hours=settings.patience_hours),
                 waiting=waiting,
                 assembler=assembler,
+                revocation=revocation,
+                timestamps=Authorities(
+                    stamping, examiner, settings.timestamp_urls, settings.timestamp_policy
+                )
+                if settings.timestamp_urls
+                else None,
+                revocations=ValidationSources(examiner, revocation),
+                augment_after=timedelta(seconds=settings.augment_seconds),
                 observe=observe,
+            )
+            augmenting = Augmenting(
+                core.outbox,
+                steps.finishing,
+                first=timedelta(seconds=settings.augment_seconds),
+                patience=timedelta(hours=settings.augment_hours),
+                # Each level with every authority, and what is looked up in between.
+                lease=60.0
+                + 2 * settings.timestamp_seconds * len(settings.timestamp_urls)
+                + 8 * settings.verification_seconds,
             )
             workers = Workers(
                 Book(core.database, core.outbox, waiting.news),
@@ -130,6 +154,7 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
                     subscriptions=subscriptions(core.keys, choice, workers.wake),
                     workers=[
                         *workers.runs,
+                        augmenting.run,
                         calls.run,
                         exchanges.run,
                         trust.run,

@@ -84,6 +84,19 @@ class Settings(ServiceSettings, BlobSettings):
     """Networks beside the public ones in which OCSP responders and CRLs may be asked for, in CIDR
     form. Certificates can name any address, so private ones are refused unless named here."""
 
+    timestamp_urls: tuple[str, ...] = ()
+    """Timestamp authorities (RFC 3161), the first one first (JSON). Their tokens have to lead to a
+    root of ``trust_roots``; without any, levels above B-B cannot be reached."""
+    timestamp_policy: str | None = Field(default=None, pattern=r"^[0-2](\.\d+)+$")
+    """Policy (dotted identifier) under which timestamps have to be made; any by default."""
+    timestamp_seconds: float = Field(default=10.0, gt=0, le=60)
+    """How long a timestamp authority may take to answer."""
+    augment_seconds: float = Field(default=60.0, gt=0)
+    """When a level that could not be reached is tried for again, at first; later after a quarter of
+    the time since signing, an hour at the most."""
+    augment_hours: float = Field(default=168.0, gt=0)
+    """How long after signing that is given up."""
+
     @model_validator(mode="after")
     def _seals(self) -> Self:
         if self.sealing_key not in self.sealing_keys:

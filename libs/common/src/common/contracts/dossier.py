@@ -206,7 +206,7 @@ class DossierCompleted(DossierFact):
 
 
 class ResultSigned(DossierFact):
-    """A result paper was signed and is now an electronic result."""
+    """A result paper was signed and is now an electronic result; or its signature was augmented."""
 
     TYPE: ClassVar[str] = "dossier.result-signed.v1"
 

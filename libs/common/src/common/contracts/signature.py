@@ -32,6 +32,21 @@ class SignatureCompleted(SignatureFact):
     """What the signature has reached, such as ``b-t``, where the connector assembled it."""
 
 
+class SignatureAugmented(SignatureFact):
+    """A signed document got the timestamp or validation data later that could not be had at once.
+
+    The signature is the same; whoever keeps the document replaces it.
+    """
+
+    TYPE: ClassVar[str] = "signature.augmented.v1"
+
+    file: str
+    """SHA-256 of the document as it is now."""
+    replaces: str
+    """SHA-256 of the document as it was told before."""
+    level: str
+
+
 class SignatureFailed(SignatureFact):
     """Not signed, finally."""
 

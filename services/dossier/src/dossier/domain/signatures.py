@@ -8,6 +8,7 @@ from common.contracts.dossier import (
     StepTaken,
 )
 from common.contracts.signature import (
+    SignatureAugmented,
     SignatureCompleted,
     SignatureFact,
     SignatureFailed,
@@ -27,7 +28,8 @@ def record(before: Dossier, fact: SignatureFact) -> Taken | None:
     """Record a signature's outcome.
 
     None where it changes nothing: the request is not of this dossier, a later one took its place,
-    or its outcome is known already.
+    or its outcome is known already. A document that was augmented takes the place of the one that
+    it was made from, and of no other.
     """
     paper = _paper(before, fact)
     if paper is None:
@@ -38,6 +40,10 @@ def record(before: Dossier, fact: SignatureFact) -> Taken | None:
             kind, name = ResultSigned, "result-signed"
             after = paper.model_copy(update={"signing": "signed", "file": fact.file})
             note = f"Đã ký số kết quả {paper.id}"
+        case SignatureAugmented():
+            kind, name = ResultSigned, "result-signed"
+            after = paper.model_copy(update={"file": fact.file})
+            note = f"Đã bổ sung dấu thời gian cho chữ ký số của kết quả {paper.id}"
         case SignatureFailed():
             kind, name = ResultSigningFailed, "result-signing-failed"
             after = paper.model_copy(update={"signing": "failed"})
@@ -66,9 +72,14 @@ def record(before: Dossier, fact: SignatureFact) -> Taken | None:
 
 
 def _paper(dossier: Dossier, fact: SignatureFact) -> ResultPaper | None:
-    """The result that waits for this request's outcome."""
+    """The result that waits for this request's outcome, or is what it made better."""
     last = {signing.result: signing.request_id for signing in dossier.signings}
     for paper in dossier.state.results:
-        if last.get(paper.id) == fact.request_id and paper.signing in ("asked", "held"):
+        if last.get(paper.id) != fact.request_id:
+            continue
+        if isinstance(fact, SignatureAugmented):
+            if (paper.signing, paper.file) == ("signed", fact.replaces):
+                return paper
+        elif paper.signing in ("asked", "held"):
             return paper
     return None

@@ -156,6 +156,7 @@ class Request:
         returned_file: SHA-256 of what came back.
         result_file: SHA-256 of the signed document.
         level: what the signed document has reached.
+        augment_at: of a completed request, when what its level lacks is tried for again.
         evidence_count, evidence_head: length and last hash of the chain of evidence.
     """
 
@@ -198,6 +199,7 @@ class Request:
     returned_at: datetime | None = None
     result_file: str | None = None
     level: str | None = None
+    augment_at: datetime | None = None
     signed_at: datetime | None = None
     outcome: str | None = None
     evidence_count: int = 0
@@ -272,6 +274,7 @@ CHANGEABLE = frozenset(
         "returned_at",
         "result_file",
         "level",
+        "augment_at",
         "signed_at",
         "outcome",
     }
@@ -322,7 +325,9 @@ def moved(request: Request, step: Step, moves: Mapping[State, frozenset[State]] 
     if step.to in AT_REST:
         changes.update(outcome=step.reason)
     if step.to in FINAL:
-        changes.update(sealed_certificate=None, sealed_preparation=None)
+        changes.update(sealed_preparation=None)
+        if changes.get("augment_at") is None:  # else it is needed once more
+            changes.update(sealed_certificate=None)
     return replace(request, state=step.to, **changes)
 
 

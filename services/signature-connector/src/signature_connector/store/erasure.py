@@ -27,7 +27,7 @@ _UNDER_WAY = text(
 _ERASE = text(
     """
     UPDATE signing_request SET sealed_user = :erased, document_name = :erased,
-        sealed_certificate = NULL, sealed_preparation = NULL, options = '{}',
+        sealed_certificate = NULL, sealed_preparation = NULL, augment_at = NULL, options = '{}',
         serial_number = NULL, erased_at = now()
     WHERE dossier_code = ANY(CAST(:dossiers AS text[])) AND erased_at IS NULL
     """

@@ -25,7 +25,15 @@ _TYPES: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(_FIELDS, "text"),
         **dict.fromkeys(("place", "attempts", "submissions", "evidence_count"), "integer"),
         **dict.fromkeys(
-            ("created_at", "prepared_at", "asked_at", "deadline", "returned_at", "signed_at"),
+            (
+                "created_at",
+                "prepared_at",
+                "asked_at",
+                "deadline",
+                "returned_at",
+                "augment_at",
+                "signed_at",
+            ),
             "timestamptz",
         ),
         **dict.fromkeys(
@@ -245,6 +253,13 @@ _SUCCEED = text(
     WHERE after = :id AND state = 'received' AND NOT ready
     """
 )
+_AUGMENT_LAST = text(
+    """
+    UPDATE signing_request r SET augment_at = NULL, sealed_certificate = NULL
+    WHERE request_id = :id AND augment_at IS NOT NULL
+      AND EXISTS (SELECT FROM signing_request n WHERE n.after = r.request_id)
+    """
+)
 _SUCCESSORS = text(
     f"""
     SELECT {COLUMNS} FROM signing_request
@@ -269,7 +284,9 @@ async def put(connection: AsyncConnection, request: Request, record: Record) -> 
 
 
 async def succeed(connection: AsyncConnection, request_id: UUID, file: str) -> None:
-    """Let the next signer sign this result."""
+    """Let the next signer sign this result, which is not augmented any more: a token cannot be put
+    behind another signature."""
+    await connection.execute(_AUGMENT_LAST, {"id": request_id})
     await connection.execute(_SUCCEED, {"id": request_id, "file": file})
 
 

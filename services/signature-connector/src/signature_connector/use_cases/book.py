@@ -312,8 +312,12 @@ async def end(
 def tell(unit: Unit, request: Request, at: datetime) -> None:
     """Tell the fact that a request has come to rest, if it has."""
     fact = fact_of(request, at)
-    if fact is None:
-        return
+    if fact is not None:
+        relate(unit, request, fact)
+
+
+def relate(unit: Unit, request: Request, fact: SignatureFact) -> None:
+    """Tell a fact about a request, as a consequence of what asked for it."""
     cause = None
     if request.causation is not None:
         cause = Received(

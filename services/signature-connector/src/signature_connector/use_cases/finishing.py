@@ -75,11 +75,16 @@ class Judging(Examination, Protocol):
 
 @dataclass(frozen=True)
 class Augmented:
-    """A document and the level it has."""
+    """A document and the level it has.
+
+    Attributes:
+        missing: why it has not the level wished; None: it has.
+    """
 
     content: bytes
     level: str
     facts: dict[str, Any]
+    missing: Exception | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,7 @@ class Finishing:
     Args:
         assembler: None where all providers sign whole files.
         timestamps, revocations: None where there are none to be had.
+        augment_after: when augmentation that did not work is tried again.
     """
 
     files: Files
@@ -97,6 +103,7 @@ class Finishing:
     assembler: Assembler | None = None
     timestamps: Timestamps | None = None
     revocations: Revocations | None = None
+    augment_after: timedelta = timedelta(minutes=1)
 
     async def raw(self, request: Request) -> Step:
         """Put a raw signature into its document; a whole file is judged as it came."""
@@ -124,13 +131,14 @@ class Finishing:
         profile = Profile.of(request.profile)
         if profile.level == "b-b":
             return await self.judge(request)
-        try:
-            reached = await self.augmented(request, profile)
-        except (NoTimestamp, NoValidationData, Unfit) as error:
+        reached = await self.augmented(request, profile)
+        if reached.missing is not None:
             if Options.read(request.options).augment == "required":
-                raise
+                raise reached.missing
+            reached.facts["not_augmented"] = describe(reached.missing)
+        if reached.level == (request.level or "b-b"):
             step = await self.judge(request)
-            note = {**step.facts, "not_augmented": describe(error)}
+            note = {**step.facts, **reached.facts}
             return Step(step.to, note, changes=step.changes, reason=step.reason)
         stored = await self.files.put(reached.content)
         facts = {**reached.facts, "level": reached.level, "augmented_sha256": stored}
@@ -138,34 +146,39 @@ class Finishing:
         return Step(State.AUGMENTED, facts, changes=changes)
 
     async def augmented(self, request: Request, profile: Profile) -> Augmented:
-        """The document at its level, from what it has reached.
+        """The document at its level, or at the highest that could be reached now."""
+        facts: dict[str, Any] = {"from_sha256": request.signed_file}
+        content = await self.files.get(request.signed_file or "")
+        level = request.level or "b-b"
+        try:
+            while level != profile.level:
+                content, level = await self._raised(request, content, level, facts)
+        except (NoTimestamp, NoValidationData, Unfit) as missing:
+            return Augmented(content, level, facts, missing)
+        return Augmented(content, level, facts)
 
-        Raises:
-            NoTimestamp, NoValidationData: not now.
-            Unfit: not at all.
-        """
+    async def _raised(
+        self, request: Request, content: bytes, level: str, facts: dict[str, Any]
+    ) -> tuple[bytes, str]:
+        """The document at the next level."""
+        form: Format = Profile.of(request.profile).format
         if self.assembler is None or self.timestamps is None:
             raise NoTimestamp("no authority is configured")
-        content = await self.files.get(request.signed_file or "")
-        facts: dict[str, Any] = {"from_sha256": request.signed_file}
-        form: Format = profile.format
-        level = request.level or "b-b"
-        if level == "b-b":
-            imprint = await self.assembler.imprint(content, form)
-            token = await self.timestamps.token(imprint)
-            content = await self.assembler.timestamped(content, form, token)
-            facts["timestamp"] = token.hex()
-            level = "b-t"
-        if level == "b-t" and profile.level in ("b-lt", "b-lta"):
-            content = await self._long_term(request, content, form, facts)
-            level = "b-lt"
-        if level == "b-lt" and profile.level == "b-lta":
-            prepared = await self.assembler.archive_imprint(content, form)
-            token = await self.timestamps.token(prepared.digest)
-            content = await self.assembler.archived(prepared, token)
-            facts["archive_timestamp"] = token.hex()
-            level = "b-lta"
-        return Augmented(content, level, facts)
+        match level:
+            case "b-b":
+                imprint = await self.assembler.imprint(content, form)
+                token = await self.timestamps.token(imprint)
+                content = await self.assembler.timestamped(content, form, token)
+                facts["timestamp"] = token.hex()
+                return content, "b-t"
+            case "b-t":
+                return await self._long_term(request, content, form, facts), "b-lt"
+            case _:
+                prepared = await self.assembler.archive_imprint(content, form)
+                token = await self.timestamps.token(prepared.digest)
+                content = await self.assembler.archived(prepared, token)
+                facts["archive_timestamp"] = token.hex()
+                return content, "b-lta"
 
     async def _long_term(
         self, request: Request, content: bytes, form: Format, facts: dict[str, Any]
@@ -209,12 +222,17 @@ class Finishing:
             moment = datetime.now(UTC) + _CLOCKS_APART
         return await self.examiner.verdict(sent, content, certificate, moment, Profile(form, level))
 
-
-def completed(request: Request) -> Step:
-    """It is handed out."""
-    facts: dict[str, Any] = {"file": request.signed_file, "serial_number": request.serial_number}
-    wanted = Profile.of(request.profile).level
-    if request.level is not None and request.level != wanted:
-        facts["level"] = request.level
-        facts["warning"] = warning("level-not-reached", wanted).body()
-    return Step(State.COMPLETED, facts)
+    def completed(self, request: Request) -> Step:
+        """It is handed out; what its level lacks is tried for later, where there is any hope."""
+        facts: dict[str, Any] = {
+            "file": request.signed_file,
+            "serial_number": request.serial_number,
+        }
+        changes: dict[str, Any] = {}
+        wanted = Profile.of(request.profile).level
+        if request.level is not None and request.level != wanted:
+            facts["level"] = request.level
+            facts["warning"] = warning("level-not-reached", wanted).body()
+            if self.timestamps is not None:
+                changes["augment_at"] = datetime.now(UTC) + self.augment_after
+        return Step(State.COMPLETED, facts, changes=changes)

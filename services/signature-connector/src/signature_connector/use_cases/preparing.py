@@ -1,5 +1,7 @@
 """Before the person is asked: document, provider and certificate. All of it may be repeated."""
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -7,7 +9,14 @@ from uuid import UUID
 
 from common.blobs import BlobDamaged, BlobMissing
 from common.sealing import KeyRing
-from signature_connector.domain.assembly import Assembler, Prepared, Stamp, Unfit, Wish
+from signature_connector.domain.assembly import (
+    Assembler,
+    Prepared,
+    Stamp,
+    Unfit,
+    ValidationData,
+    Wish,
+)
 from signature_connector.domain.findings import Finding, Report, refused, warning
 from signature_connector.domain.profiles import Options, Profile
 from signature_connector.domain.provider import (
@@ -46,13 +55,28 @@ class Examination(Protocol):
     async def document(self, content: bytes) -> Report:
         """Whether it can be signed."""
 
-    async def certificate(self, der: bytes, serial: str, moment: datetime) -> Report:
-        """Whether it may sign."""
+    async def certificate(
+        self,
+        der: bytes,
+        serial: str,
+        moment: datetime,
+        chain: Sequence[bytes],
+        data: ValidationData,
+        user: str,
+    ) -> Report:
+        """Whether it may sign, and is the person's who is asked."""
 
     async def verdict(
         self, sent: bytes, content: bytes, certificate: bytes, moment: datetime
     ) -> Report:
         """Whether it came back as it should."""
+
+
+class Revocation(Protocol):
+    """See ``use_cases.revocation.Revocation``."""
+
+    async def data_for(self, chain: Sequence[bytes], moment: datetime) -> ValidationData:
+        """What can be learned of a chain's revocation; empty where nothing can."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +86,7 @@ class Preparing:
     Args:
         assembler: prepares documents for providers that sign hashes; None where all sign files.
         timestamps: whether there is any authority to ask for them.
+        revocation: asks whether certificates were revoked; None: nobody can be asked.
         file_limit: largest document, in bytes.
         patience: for how long a request is tried again that could not be submitted.
         person: how long the person may take.
@@ -79,6 +104,7 @@ class Preparing:
     person: timedelta
     news: timedelta
     timestamps: bool = False
+    revocation: Revocation | None = None
 
     async def prepare(self, request: Request) -> Next:
         """Examine the document, find a provider that answers, choose a certificate."""
@@ -148,7 +174,7 @@ class Preparing:
                     passed_over.append({"provider": provider.name, "why": f"code {code}"})
                 case Credentials():
                     gate.record("credentials", False, request.agency)
-                    step = await self._choose(request, provider, answer, noted)
+                    step = await self._choose(request, user, provider, answer, noted)
                     if step.to is State.PREPARED:
                         return step
                     no = no or step
@@ -156,31 +182,42 @@ class Preparing:
         return away or no or again(request, "resting", self.patience, self.news, facts)
 
     async def _choose(
-        self, request: Request, provider: Provider, answer: Credentials, facts: dict[str, Any]
+        self,
+        request: Request,
+        user: str,
+        provider: Provider,
+        answer: Credentials,
+        facts: dict[str, Any],
     ) -> Step:
-        """Of the certificates that may sign the one that is valid longest."""
+        """Of the person's certificates that may sign the one that is valid longest."""
         now = datetime.now(UTC)
-        usable: list[tuple[str, Credential, Report]] = []
+        usable: list[tuple[str, Credential, Report, ValidationData]] = []
         refusals: list[Finding] = []
         for credential in answer.found:
+            data = await self._revocation_of(credential, now)
             report = await self.examiner.certificate(
-                credential.certificate, credential.serial_number, now
+                credential.certificate,
+                credential.serial_number,
+                now,
+                credential.chain,
+                data,
+                user,
             )
             if report.refusal:
                 refusals.append(report.refusal)
             else:
                 until = report.facts["certificate"]["not_after"]
-                usable.append((until, credential, report))
+                usable.append((until, credential, report, data))
         facts["refused_certificates"] = [finding.body() for finding in refusals]
         if not usable:
             only = refusals[0] if len(refusals) == 1 else refused("no-certificate")
             return failed(only, facts)
-        _, chosen, report = max(usable, key=lambda one: one[0])
+        _, chosen, report, data = max(usable, key=lambda one: one[0])
         sealed = self.keys.seal(_written(chosen, _mechanism(provider, report)), request.owner)
         waits = provider.abilities.waits
         return Step(
             State.PREPARED,
-            {**facts, "certificate": report.body()},
+            {**facts, "certificate": report.body(), "revocation": _digests(data)},
             changes={
                 "prepared_at": now,
                 "provider": provider.name,
@@ -193,6 +230,11 @@ class Preparing:
             # Those who wait with the provider have a pool of their own.
             wait=None if waits == request.waits else 0.0,
         )
+
+    async def _revocation_of(self, credential: Credential, now: datetime) -> ValidationData:
+        if self.revocation is None:
+            return ValidationData()
+        return await self.revocation.data_for((credential.certificate, *credential.chain), now)
 
     async def order(self, request: Request, order_id: UUID | None = None) -> Next:
         """Lay everything ready, so that nothing but the call itself follows the commit.
@@ -385,3 +427,9 @@ def prepared_of(kept: dict[str, Any], content: bytes) -> Prepared:
         digest=bytes.fromhex(kept["digest"]),
         facts=kept["facts"],
     )
+
+
+def _digests(data: ValidationData) -> dict[str, list[str]]:
+    """SHA-256 of what was said about revocation, for the evidence."""
+    told = {"ocsps": data.ocsps, "crls": data.crls}
+    return {name: [hashlib.sha256(one).hexdigest() for one in of] for name, of in told.items()}

@@ -66,7 +66,8 @@ class Revocation:
         """What is known of the revocation of a chain. Never raises but for a cancellation.
 
         Args:
-            chain: DER certificates, each before its issuer, the root last.
+            chain: DER certificates, each before its issuer; those above that the trust bundle
+                holds need not be given.
             moment: what is kept and ends before it is looked up anew.
 
         Returns:

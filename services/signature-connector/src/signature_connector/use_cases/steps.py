@@ -21,10 +21,15 @@ from signature_connector.use_cases.finishing import (
     Judging,
     Revocations,
     Timestamps,
-    completed,
 )
 from signature_connector.use_cases.outcomes import Next, again
-from signature_connector.use_cases.preparing import FRESH_SECONDS, Examination, Files, Preparing
+from signature_connector.use_cases.preparing import (
+    FRESH_SECONDS,
+    Examination,
+    Files,
+    Preparing,
+    Revocation,
+)
 from signature_connector.use_cases.providers import Choice, Gates
 
 __all__ = ["FRESH_SECONDS", "Examination", "Files", "Next", "Steps"]
@@ -42,6 +47,8 @@ class Steps:
         waiting: how long the person, and news of an order, are waited for.
         assembler: puts raw signatures into documents; None where all providers sign whole files.
         timestamps, revocations: what levels above B-B need.
+        revocation: whether the person's certificate was revoked is asked before the person is.
+        augment_after: when a level that could not be reached is tried for again.
         observe: is told of each call for an agency whether it failed.
     """
 
@@ -58,6 +65,8 @@ class Steps:
         assembler: Assembler | None = None,
         timestamps: Timestamps | None = None,
         revocations: Revocations | None = None,
+        revocation: Revocation | None = None,
+        augment_after: timedelta = timedelta(minutes=1),
         observe: Callable[[str, bool], None] | None = None,
     ) -> None:
         self.choice = providers
@@ -75,10 +84,11 @@ class Steps:
             person=waiting.person,
             news=waiting.news,
             timestamps=timestamps is not None,
+            revocation=revocation,
         )
         self.asking = Asking(self.choice, self.gates, files, waiting)
         self.finishing = Finishing(
-            files, examiner, self.preparing, assembler, timestamps, revocations
+            files, examiner, self.preparing, assembler, timestamps, revocations, augment_after
         )
 
     async def take(self, request: Request, order: Order | None) -> Next:
@@ -103,7 +113,7 @@ class Steps:
                 case State.AUGMENTED:
                     return Next(await self.finishing.judge(request))
                 case State.VALIDATED:
-                    return Next(completed(request))
+                    return Next(self.finishing.completed(request))
                 case state:
                     raise ValueError(f"nothing to be done in {state}")
         except Exception as error:

@@ -25,7 +25,7 @@ from pyhanko_certvalidator.errors import (
 from pyhanko_certvalidator.path import ValidationPath
 
 from signature_connector.domain.assembly import ValidationData
-from signature_connector.domain.findings import Finding, Refusal, passed, warning
+from signature_connector.domain.findings import Finding, Refusal, Report, passed, warning
 from signature_connector.verification.algorithms import AlgorithmPolicy, key_allowed
 from signature_connector.verification.policies import Policy
 
@@ -231,3 +231,29 @@ def _joined(one: ValidationData, other: ValidationData) -> ValidationData:
 
 def _listed(path: ValidationPath) -> list[x509.Certificate]:
     return list(reversed(list(path.iter_certs(include_root=True))))
+
+
+def examine_chain(
+    certificates: Sequence[bytes], policy: Policy | None, moment: datetime, data: ValidationData
+) -> Report:
+    """The chain of a certificate, and whether its revocation status is known.
+
+    Args:
+        certificates: DER, the certificate first; what is missing above it is taken from the
+            policy.
+        data: revocation data.
+
+    Returns:
+        A report whose fact ``chain`` is the DER from the certificate to the root; a refusal where
+        there is no chain, or a certificate of it was revoked.
+    """
+    try:
+        if policy is None:
+            raise Refusal("policy-unknown")
+        own, *above = (x509.Certificate.load(one, strict=True) for one in certificates)
+        found = Chains(policy, data, moment).judge(own, above, moment)
+    except Refusal as refusal:
+        return Report((refusal.finding,))
+    except Exception as error:  # hostile bytes make the parser raise nearly anything
+        return Report((Refusal("certificate-malformed", type(error).__name__).finding,))
+    return Report(tuple(found.findings), {"chain": [one.dump() for one in found.certificates]})

@@ -8,6 +8,7 @@ from signature_connector.domain.assembly import ValidationData
 from signature_connector.domain.findings import Refusal, Report
 from signature_connector.domain.profiles import Profile
 from signature_connector.domain.revocation import Lookup
+from signature_connector.domain.timestamps import Query
 from signature_connector.domain.verification import Material
 from signature_connector.isolation import Cells, Unfinished
 from signature_connector.verification.policies import Policies
@@ -80,6 +81,16 @@ class Examiner:
         report = await self._examine(_good_until, kind, content)
         until: datetime | None = report.facts.get("until")
         return until
+
+    async def chain(
+        self, certificates: Sequence[bytes], moment: datetime, data: ValidationData = NO_DATA
+    ) -> Report:
+        """The chain of the first of these certificates; see ``chains.examine_chain``."""
+        return await self._examine(_chain, tuple(certificates), moment, data)
+
+    async def timestamp(self, reply: bytes, query: Query, moment: datetime) -> Report:
+        """Whether an authority's answer may be kept; see ``timestamps.examine_reply``."""
+        return await self._examine(_timestamp, reply, query, moment)
 
     def renew(self, trust: Policies) -> None:
         """Judge by other policies from now on; what is being examined ends by the old ones."""
@@ -161,12 +172,25 @@ def _verification(material: Material, data: ValidationData) -> Report:
 
 
 def _lookups(chain: tuple[bytes, ...]) -> Report:
-    from signature_connector.verification.lookups import lookups
+    from signature_connector.verification.lookups import completed, lookups
 
-    return Report((), {"lookups": lookups(chain)})
+    known = _loaded["policies"].certificates()
+    return Report((), {"lookups": lookups(completed(chain, known))})
 
 
 def _good_until(kind: str, content: bytes) -> Report:
     from signature_connector.verification.lookups import good_until
 
     return Report((), {"until": good_until(kind, content)})
+
+
+def _chain(certificates: tuple[bytes, ...], moment: datetime, data: ValidationData) -> Report:
+    from signature_connector.verification.chains import examine_chain
+
+    return examine_chain(certificates, _loaded["policies"].at(moment), moment, data)
+
+
+def _timestamp(reply: bytes, query: Query, moment: datetime) -> Report:
+    from signature_connector.verification.timestamps import examine_reply
+
+    return examine_reply(reply, query, _loaded["policies"].at(moment), moment)

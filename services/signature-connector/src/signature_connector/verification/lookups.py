@@ -38,6 +38,24 @@ def lookups(chain: Sequence[bytes]) -> list[list[Lookup]]:
     return found
 
 
+def completed(chain: Sequence[bytes], known: Sequence[bytes]) -> list[bytes]:
+    """A chain, led on towards its root by certificates that are known otherwise.
+
+    Args:
+        chain: DER certificates, each before its issuer, as far as they were given.
+        known: DER certificates of the trust bundle.
+    """
+    whole = list(chain[:MOST_CERTIFICATES])
+    by_subject = {one.subject.dump(): one for one in map(x509.Certificate.load, known)}
+    while whole and len(whole) < MOST_CERTIFICATES:
+        last = x509.Certificate.load(whole[-1], strict=True)
+        issuer = by_subject.get(last.issuer.dump())
+        if last.issuer == last.subject or issuer is None:
+            break
+        whole.append(issuer.dump())
+    return whole
+
+
 def good_until(kind: str, content: bytes) -> datetime | None:
     """Until when an answer may be used again; None: it is none of this kind."""
     try:
