@@ -110,6 +110,12 @@ class Bench:
         assert first_break(records, request.evidence_count, request.evidence_head) is None
         return [json.loads(one.body) for one in records]
 
+    async def facts(self) -> list[str]:
+        """Types of the facts that were told, in their order."""
+        async with self.database.reading() as connection:
+            rows = await connection.execute(text("SELECT type FROM event_log ORDER BY event_id"))
+            return [one.type for one in rows if one.type.startswith("signature.")]
+
     @asynccontextmanager
     async def workers(self, **more: Any) -> AsyncIterator[Any]:
         """Workers in this process."""
@@ -241,6 +247,68 @@ async def test_a_process_that_is_killed_at_any_step_is_followed_by_one_that_goes
     assert ("unknown" in states) == (never_left or (state, when) == ("awaiting-user", "before"))
     assert bench.provider.asked() == ([] if never_left else [1])
     assert done.submissions == 1
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("state", ["assembled", "signed-raw", "validated"])
+async def test_a_process_that_is_killed_over_an_assembled_document_is_followed_by_another(
+    bench: Bench, state: str, when: str
+) -> None:
+    """What one process prepared another finishes, by what the row and the file store hold."""
+    request_id = await bench.asked()
+    await bench.killed(state, when, signs="hashes")
+    left = await bench.request(request_id)
+    assert (left.state == state) == (when == "after")
+    assert left.sealed_preparation is not None
+    async with bench.workers(signs="hashes"):
+        done = await bench.until(request_id, "completed")
+    states = [one["to"] for one in await bench.records(request_id)]
+    assert states[-4:] == ["signed-raw", "assembled", "validated", "completed"]
+    assert states.count("assembled") == 1
+    assert bench.provider.asked() == [1]
+    assert (done.submissions, done.level) == (1, "b-b")
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_process_that_is_killed_over_an_unknown_fate_is_followed_by_one_that_asks(
+    bench: Bench, when: str
+) -> None:
+    bench.provider.behave(lose_answers=True)
+    request_id = await bench.asked()
+    await bench.killed("unknown", when)
+    left = await bench.request(request_id)
+    assert left.state == ("unknown" if when == "after" else "submitting")
+    async with bench.workers():
+        done = await bench.until(request_id, "completed")
+    states = [one["to"] for one in await bench.records(request_id)]
+    assert states[2:] == ["submitting", "unknown", "signed-raw", "validated", "completed"]
+    assert bench.provider.asked() == [1]
+    assert done.submissions == 1
+
+
+async def test_a_result_that_comes_after_the_end_is_for_the_evidence_alone(bench: Bench) -> None:
+    """Whoever had heard that it expired must not hear anything else later."""
+    bench.provider.behave(decide="never")
+    request_id = await bench.asked()
+    async with bench.workers(person=5):
+        await bench.until(request_id, "expired")
+    told = await bench.facts()
+    assert told == ["signature.failed.v1"]
+    bench.provider.behave(decide="sign")
+    async with bench.workers():
+        # As a callback does: the provider is asked about it at once.
+        await bench.run_sql("UPDATE signing_request SET ask_at = now()")
+        async with asyncio.timeout(100):
+            while "would_be" not in (last := (await bench.records(request_id))[-1])["facts"]:
+                await asyncio.sleep(0.05)
+    assert last["facts"]["would_be"] == "signed-raw"
+    assert (last["from"], last["to"]) == ("expired", "expired")
+    assert len(last["facts"]["returned_sha256"]) == 64
+    after = await bench.request(request_id)
+    assert (after.state, after.returned_file, after.result_file) == ("expired", None, None)
+    assert await bench.facts() == told
+    kept = bench.folder / "blobs"
+    assert not list(kept.rglob(last["facts"]["returned_sha256"]))
 
 
 @pytest.mark.parametrize("confirms", ["accepted", "nothing"])

@@ -156,12 +156,14 @@ async def test_a_clear_no_is_an_outcome(
 async def test_a_slow_person_is_waited_for_without_a_connection_to_the_database(
     databases: Databases, tmp_path, gateway: SigningGateway
 ) -> None:
-    gateway.fault(on="sign_file", kind="slow", ms=2500)
+    gateway.fault(on="sign_file", kind="hold")
     url = await connector_database(databases)
-    configured = settings(url, tmp_path, gateway, database_pool=1, parallel=40)
+    configured = settings(
+        url, tmp_path, gateway, database_pool=1, parallel=40, user_seconds=300.0, lease_seconds=30.0
+    )
     async with running_connector(configured) as connector:
         ids = [await connector.asked() for _ in range(30)]
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(200):
             while gateway.books()["by_outcome"].get("waiting", 0) < 30:
                 await asyncio.sleep(0.02)
             # Other work takes the one connection for a moment; persons are waited for without it.
@@ -170,8 +172,9 @@ async def test_a_slow_person_is_waited_for_without_a_connection_to_the_database(
                 await asyncio.sleep(0.005)
         answer = await connector.get(f"/v1/signing-requests/{ids[0]}", "signing:read")
         assert answer.json()["state"] == "submitting"
+        gateway.decide()
         for request_id in ids:
-            await connector.until(request_id, "completed")
+            await connector.until(request_id, "completed", seconds=200)
     assert {row["asked"] for row in gateway.requests().values()} == {1}
 
 

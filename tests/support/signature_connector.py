@@ -69,6 +69,10 @@ class SigningGateway:
         """Let it misbehave."""
         httpx.post(f"{self.url}/_faults", json=rule, trust_env=False).raise_for_status()
 
+    def decide(self) -> None:
+        """Those who were held (fault ``hold``) decide now; no faults any more."""
+        httpx.delete(f"{self.url}/_faults", trust_env=False).raise_for_status()
+
     def books(self) -> dict[str, Any]:
         """The summary of its books."""
         return dict(httpx.get(f"{self.url}/_books", trust_env=False).json())

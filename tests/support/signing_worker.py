@@ -23,6 +23,7 @@ from common.database import Database
 from common.outbox import Outbox
 from common.settings import DatabaseSettings, TelemetrySettings
 from common.telemetry import Telemetry
+from signature_connector.assembly.isolated import IsolatedAssembler
 from signature_connector.domain.requests import Request, Step
 from signature_connector.domain.waiting import Patience
 from signature_connector.use_cases.book import Book
@@ -58,10 +59,12 @@ class Assembled:
     workers: Workers
     provider: LaterSigners
     examiner: Examiner
+    assembler: IsolatedAssembler
 
     async def close(self) -> None:
         await self.provider.close()
         await self.examiner.close()
+        await self.assembler.close()
 
 
 def assembled(told: dict[str, Any], database: Database) -> Assembled:
@@ -70,7 +73,9 @@ def assembled(told: dict[str, Any], database: Database) -> Assembled:
     patience = Patience(
         timedelta(seconds=told.get("person", 30)), timedelta(seconds=told.get("news", 20))
     )
-    provider = LaterSigners(told["provider"], confirms=told.get("confirms", "any"))
+    signs = told.get("signs", "files")
+    provider = LaterSigners(told["provider"], confirms=told.get("confirms", "any"), signs=signs)
+    assembler = IsolatedAssembler(processes=1, seconds=20, memory=1 << 30, limit=20 << 20)
     steps = Steps(
         Always((provider,)),
         Blobs(told["blobs"]),
@@ -79,13 +84,14 @@ def assembled(told: dict[str, Any], database: Database) -> Assembled:
         file_limit=10 << 20,
         patience=timedelta(hours=1),
         waiting=patience,
+        assembler=assembler,
     )
     book = Mortal(database, Outbox(database, "signature-connector"), patience.news)
     book.die = tuple(told["die"]) if told.get("die") else None
     calls = told.get("status_calls", 200.0)
     pools = Pools(4, 4, told.get("lease", 1.5), 0.5, Budget(calls, calls))
     workers = Workers(book, steps, Telemetry("worker", TelemetrySettings()), pools)
-    return Assembled(workers, provider, examiner)
+    return Assembled(workers, provider, examiner, assembler)
 
 
 async def main(told: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ import asyncio
 import base64
 import binascii
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from uuid import uuid4
 
 from simulators import pades
 from simulators.books import Entry
-from simulators.faults import Answer, Call
+from simulators.faults import Answer, Call, Kind, Proceed, Reply, Rule
 from simulators.pki import CA_NAMES, Person, kind_of_user
 from simulators.shapes import Shape, at_most, one_of, some_text, text
 from simulators.signers import SigningService
@@ -173,6 +173,9 @@ class SigningGateway(SigningService):
 
     async def _ask_person(self, call: Call) -> None:
         await asyncio.sleep(call.switches.get("person_ms", self.person_ms) / 1000)
+        held: Callable[[], bool] = call.switches.get("held", lambda: False)
+        while held():  # noqa: ASYNC110 - as the rules stand
+            await asyncio.sleep(0.05)  # until somebody takes the rule away
         if (unwilling := call.switches.get("unwilling")) is not None:
             outcome, code, message = unwilling
             raise Refused(code, message, outcome)
@@ -218,6 +221,14 @@ class SigningGateway(SigningService):
 
     def flaws(self) -> tuple[str, ...]:
         return ("wrong_certificate", *pades.FLAWS)
+
+    def kinds(self) -> dict[str, Kind]:
+        return {**super().kinds(), "hold": Kind(self._hold)}
+
+    async def _hold(self, rule: Rule, call: Call, proceed: Proceed) -> Reply:
+        """Nobody decides before the rule is taken away."""
+        call.switches["held"] = lambda: rule in self.faults.rules
+        return await proceed()
 
     # Books.
 
