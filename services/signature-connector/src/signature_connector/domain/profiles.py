@@ -12,12 +12,14 @@ Augment = Literal["required", "wanted"]
 """Whether a document is handed out only with the timestamps and validation data of its level, or
 also at B-B where no authority answers."""
 
-PROFILES = tuple(
-    f"{form}-{level}"
-    for form in get_args(Format)
-    for level in get_args(Level)
-    if not (form == "jades" and level != "b-b")
+PROFILES = (
+    *(f"pades-{level}" for level in get_args(Level)),
+    "cades-b-b",
+    "cades-b-t",
+    "xades-b-b",
+    "jades-b-b",
 )
+"""What can be put together here: others are refused before anybody is asked."""
 
 
 @dataclass(frozen=True, slots=True)
