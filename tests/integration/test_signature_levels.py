@@ -233,6 +233,7 @@ async def test_nothing_is_put_behind_the_signature_of_another(
     row = await running.ended(last)
     assert row.augment_at is not None
     before = await running.connector.row(first)
+    assert (before.profile, row.profile) == ("pades-b-b", "pades-b-t")
     assert (before.level, before.augment_at, before.sealed_certificate) == ("b-b", None, None)
     for one in world.tsas:
         one.reset()

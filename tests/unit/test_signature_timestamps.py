@@ -14,6 +14,7 @@ import pytest
 from asn1crypto import cms
 from cryptography.hazmat.primitives.serialization import Encoding
 from fastapi import FastAPI, Request, Response
+from fastapi.responses import StreamingResponse
 
 from signature_connector.clients.timestamps import LARGEST_REPLY, timestamp_calls
 from signature_connector.domain.assembly import ValidationData
@@ -139,6 +140,14 @@ async def test_slow_large_and_foreign_answers_are_no_timestamps() -> None:
         await asyncio.sleep(3)
         return Response(b"late")
 
+    async def dripping(_: Request) -> Response:
+        async def drops() -> AsyncIterator[bytes]:
+            for _ in range(30):
+                yield b"\x30"
+                await asyncio.sleep(0.1)
+
+        return StreamingResponse(drops())
+
     async def large(_: Request) -> Response:
         return Response(b"\x30" * (LARGEST_REPLY + 1))
 
@@ -150,6 +159,7 @@ async def test_slow_large_and_foreign_answers_are_no_timestamps() -> None:
 
     for answer, why in (
         (slow, "Timeout"),
+        (dripping, "Timeout"),
         (large, "too large"),
         (foreign, "timestamp-bad"),
         (elsewhere, "status 302"),

@@ -253,13 +253,6 @@ _SUCCEED = text(
     WHERE after = :id AND state = 'received' AND NOT ready
     """
 )
-_AUGMENT_LAST = text(
-    """
-    UPDATE signing_request r SET augment_at = NULL, sealed_certificate = NULL
-    WHERE request_id = :id AND augment_at IS NOT NULL
-      AND EXISTS (SELECT FROM signing_request n WHERE n.after = r.request_id)
-    """
-)
 _SUCCESSORS = text(
     f"""
     SELECT {COLUMNS} FROM signing_request
@@ -284,9 +277,7 @@ async def put(connection: AsyncConnection, request: Request, record: Record) -> 
 
 
 async def succeed(connection: AsyncConnection, request_id: UUID, file: str) -> None:
-    """Let the next signer sign this result, which is not augmented any more: a token cannot be put
-    behind another signature."""
-    await connection.execute(_AUGMENT_LAST, {"id": request_id})
+    """Let the next signer sign this result."""
     await connection.execute(_SUCCEED, {"id": request_id, "file": file})
 
 
