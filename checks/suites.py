@@ -27,14 +27,14 @@ class Suite:
 
 # A file stays with one worker, so that what its tests share is started once. Files go out in the
 # order of the folders, not the ones with most tests first: at the end a worker that is done must
-# not wait for another whose file of one test takes half a minute. There is one worker more than
+# not wait for another whose file of one test takes half a minute. There are two workers more than
 # processors, since tests wait for servers and for time to pass.
-_WORKERS = min((os.cpu_count() or 1) + 1, 4)
+_WORKERS = min((os.cpu_count() or 1) + 2, 6)
 PARALLEL = (f"--numprocesses={_WORKERS}", "--dist=loadfile", "--no-loadscope-reorder")
 SUITES = (
     Suite(("contract", "integration", "unit"), PARALLEL),
-    # Each of these starts all services as processes of their own: one at a time.
-    Suite(("e2e",), ("--numprocesses=0",)),
+    # Each of these starts all services as processes of their own, and waits for them mostly.
+    Suite(("e2e",), ("--numprocesses=2", "--dist=loadfile")),
     Suite(("chaos",), ("--numprocesses=0",)),
 )
 

@@ -47,9 +47,10 @@ class Settings(ServiceSettings, BlobSettings):
     """How long a person is waited for where the provider takes the order and answers later."""
     news_seconds: float = Field(default=900.0, gt=0)
     """How long a provider is asked about an order whose fate is unknown, before an operator is."""
-    status_calls: float = Field(default=200.0, ge=5.0)
-    """Status calls a second, of all replicas and to all providers together."""
-    status_calls_each: float = Field(default=200.0, ge=5.0)
+    status_calls: float = Field(default=180.0, ge=5.0)
+    """Status calls that may leave in a second, of all replicas and to all providers together. Some
+    take longer on their way than others, so that a provider may see a few more in one."""
+    status_calls_each: float = Field(default=180.0, ge=5.0)
     """Status calls a second to one provider, of all replicas together."""
     callbacks_kept: int = Field(default=100_000, ge=100)
     """How many callbacks are remembered at most."""

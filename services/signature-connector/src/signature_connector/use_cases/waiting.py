@@ -39,8 +39,8 @@ class Budget:
         at_once: calls to one provider that one replica has under way.
     """
 
-    total: float = 200.0
-    each: float = 200.0
+    total: float = 180.0
+    each: float = 180.0
     at_once: int = 50
 
 
