@@ -9,6 +9,7 @@ ids), how long a signature takes in asynchronous mode. Nothing is posted to a `r
 import asyncio
 import base64
 import time
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
@@ -157,13 +158,13 @@ class Csc(HashService):
         raw = [self._sign(order, bytes.fromhex(digest)) for _, digest in order.documents]
         return [base64.b64encode(one).decode() for one in raw]
 
+    @abstractmethod
     async def authorize(self, payload: Mapping[str, Any], call: Call, entry: Entry) -> Answer:
         """`credentials/authorize`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def sign_hash(self, payload: Mapping[str, Any], call: Call, entry: Entry) -> Answer:
         """`signatures/signHash`."""
-        raise NotImplementedError
 
     async def more(
         self, service: str, payload: Mapping[str, Any], call: Call, entry: Entry

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import http.client
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -72,7 +73,7 @@ class Order:
     signatures: list[str] = field(default_factory=list)
 
 
-class HashService(SigningService):
+class HashService(SigningService, ABC):
     """A service of this kind.
 
     Parameters:
@@ -237,13 +238,13 @@ class HashService(SigningService):
             self.books.keep(entry, f"refused {refused.code}")
             return self.refusal(refused)
 
+    @abstractmethod
     async def serve(self, service: str, call: Call, entry: Entry) -> Answer:
         """Do what is asked; raises Refused."""
-        raise NotImplementedError
 
+    @abstractmethod
     def refusal(self, refused: Refused) -> Answer:
         """A refusal in the service's form."""
-        raise NotImplementedError
 
     def odd(self, code: str, message: str) -> Answer:
         return self.refusal(Refused(int(code) if code.isdigit() else code, message))
