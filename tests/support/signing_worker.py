@@ -88,7 +88,7 @@ def assembled(told: dict[str, Any], database: Database) -> Assembled:
     )
     book = Mortal(database, Outbox(database, "signature-connector"), patience.news)
     book.die = tuple(told["die"]) if told.get("die") else None
-    calls = told.get("status_calls", 200.0)
+    calls = told.get("status_calls", Budget().total)
     pools = Pools(4, 4, told.get("lease", 1.5), 0.5, Budget(calls, calls))
     workers = Workers(book, steps, Telemetry("worker", TelemetrySettings()), pools)
     return Assembled(workers, provider, examiner, assembler)
