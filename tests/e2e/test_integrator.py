@@ -54,7 +54,7 @@ async def installation(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
         plan = Plan(
             folder=folder,
             databases=await play.databases(postgres),
-            ports=play.free_ports(),
+            ports=play.free_ports(0),
             outside=outside,
             clients=(play.demo_client(),),
         )

@@ -10,7 +10,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [
             sys.executable, "-m", "backbone", "run", "--once", "--count", "40",
-            "--folder", str(folder), *arguments,
+            "--port", "0", "--folder", str(folder), *arguments,
         ],
         capture_output=True,
         text=True,

@@ -30,7 +30,7 @@ async def test_a_trace_follows_a_dossier_through_all_services(tmp_path: Path) ->
         plan = Plan(
             folder=tmp_path,
             databases=await play.databases(postgres),
-            ports=play.free_ports(),
+            ports=play.free_ports(0),
             outside=outside,
             clients=(play.demo_client(),),
             trace_share=1.0,

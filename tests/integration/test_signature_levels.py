@@ -285,4 +285,5 @@ async def test_one_worker_tries_and_writes_nothing_where_the_request_was_erased_
         before.result_file,
         before.evidence_count,
     )
+    await connector.facts(before.request_id)
     assert len(connector.heard(before.request_id)) == 1

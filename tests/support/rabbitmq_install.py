@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from tests.support.debian import apt, run
+
 _ROOT = Path(__file__).resolve().parents[2]
 _UNPACKED = _ROOT / ".cache" / "rabbitmq"
 _SCRIPTS = ("/usr/lib/rabbitmq/bin", "/opt/rabbitmq/sbin")
@@ -130,10 +132,10 @@ def _install() -> None:
     try:
         install = ["install", "--yes", "--no-install-recommends", "rabbitmq-server"]
         try:
-            _apt(*install)
+            apt(*install)
         except subprocess.CalledProcessError:
-            _apt("update")  # no package lists, or lists too old
-            _apt(*install)
+            apt("update")  # no package lists, or lists too old
+            apt(*install)
     finally:
         if made_policy:
             _POLICY.unlink()
@@ -149,10 +151,10 @@ def _unpack() -> None:
     except subprocess.CalledProcessError:
         # No package lists, or lists too old: fetch our own, which needs no rights.
         private = [f"-oDir::State::Lists={_UNPACKED / 'lists'}", f"-oDir::Cache={_UNPACKED}"]
-        _apt(*private, "update")
+        apt(*private, "update")
         _download(packages, *private)
     for package in packages.glob("*.deb"):
-        _run("dpkg", "-x", str(package), str(root))
+        run("dpkg", "-x", str(package), str(root))
     shutil.rmtree(packages)
     shutil.rmtree(_UNPACKED / "lists")
     # The packaged start script knows only its place under /usr.
@@ -168,39 +170,22 @@ def _unpack() -> None:
 
 
 def _download(folder: Path, *options: str) -> None:
-    plan = _apt(*options, "--simulate", "--no-install-recommends", "install", "rabbitmq-server")
+    plan = apt(*options, "--simulate", "--no-install-recommends", "install", "rabbitmq-server")
     needed = [line.split()[1] for line in plan.splitlines() if line.startswith("Inst ")]
     # Erlang may be installed while its libraries elsewhere are used: one root folder needs all.
     wanted = {"rabbitmq-server", *(n for n in needed if n.startswith(("erlang-", "lib")))}
     wanted |= {line.split()[-1] for line in _erlang_parts(*options)}
-    _apt(*options, "download", *sorted(wanted), cwd=folder)
+    apt(*options, "download", *sorted(wanted), cwd=folder)
 
 
 def _erlang_parts(*options: str) -> list[str]:
     apt_cache = ["apt-cache", *options, "depends", "--recurse", "--no-recommends", "--no-suggests"]
-    listed = _run(*apt_cache, "rabbitmq-server")
+    listed = run(*apt_cache, "rabbitmq-server")
     return [
         line
         for line in listed.splitlines()
         if "Depends: erlang-" in line and "<" not in line and "|" not in line
     ]
-
-
-def _apt(*arguments: str, cwd: Path | None = None) -> str:
-    return _run("apt-get", "--quiet", *arguments, cwd=cwd)
-
-
-def _run(*command: str, cwd: Path | None = None) -> str:
-    return subprocess.run(
-        command,
-        cwd=cwd,
-        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=300,
-    ).stdout
 
 
 def _what_failed(error: subprocess.SubprocessError) -> str:

@@ -69,9 +69,13 @@ class SigningGateway:
         """Let it misbehave."""
         httpx.post(f"{self.url}/_faults", json=rule, trust_env=False).raise_for_status()
 
+    def mend(self) -> None:
+        """No faults any more; what its books hold stays, such as transactions under way."""
+        httpx.delete(f"{self.url}/_faults", trust_env=False).raise_for_status()
+
     def decide(self) -> None:
         """Those who were held (fault ``hold``) decide now; no faults any more."""
-        httpx.delete(f"{self.url}/_faults", trust_env=False).raise_for_status()
+        self.mend()
 
     def books(self) -> dict[str, Any]:
         """The summary of its books."""

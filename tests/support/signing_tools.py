@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.debian import apt, run
+
 _ROOT = Path(__file__).resolve().parents[2]
 _UNPACKED = _ROOT / ".cache" / "signing-tools"
 PACKAGES = {
@@ -85,10 +87,10 @@ def _fetch(package: str) -> None:
 def _install(package: str) -> None:
     install = ["install", "--yes", "--no-install-recommends", package]
     try:
-        _apt(*install)
+        apt(*install)
     except subprocess.CalledProcessError:
-        _apt("update")  # no package lists, or lists too old
-        _apt(*install)
+        apt("update")  # no package lists, or lists too old
+        apt(*install)
 
 
 def _unpack(package: str) -> None:
@@ -99,35 +101,18 @@ def _unpack(package: str) -> None:
         _download(package, packages)
     except subprocess.CalledProcessError:
         private = [f"-oDir::State::Lists={lists}", f"-oDir::Cache={_UNPACKED}"]
-        _apt(*private, "update")
+        apt(*private, "update")
         _download(package, packages, *private)
     for archive in packages.glob("*.deb"):
-        _run("dpkg", "-x", str(archive), str(root))
+        run("dpkg", "-x", str(archive), str(root))
     shutil.rmtree(packages)
     shutil.rmtree(lists)
 
 
 def _download(package: str, folder: Path, *options: str) -> None:
-    plan = _apt(*options, "--simulate", "--no-install-recommends", "install", package)
+    plan = apt(*options, "--simulate", "--no-install-recommends", "install", package)
     needed = [line.split()[1] for line in plan.splitlines() if line.startswith("Inst ")]
-    _apt(*options, "download", *needed, cwd=folder)
-
-
-def _apt(*arguments: str, cwd: Path | None = None) -> str:
-    return _run("apt-get", "--quiet", *arguments, cwd=cwd)
-
-
-def _run(*command: str, cwd: Path | None = None) -> str:
-    return subprocess.run(
-        command,
-        cwd=cwd,
-        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=300,
-    ).stdout
+    apt(*options, "download", *needed, cwd=folder)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import random
 import signal
 import socket
 import sys
@@ -122,9 +121,7 @@ async def running_stack(
         plan = Plan(
             folder=folder,
             databases={name: await through("database", url) for name, url in databases.items()},
-            # Far from the demonstration's own, and below what the kernel gives to outgoing
-            # connections: stacks that start at the same time do not take each other's.
-            ports=play.free_ports(random.randrange(10_000, 32_000, 16)),
+            ports=play.free_ports(0),
             outside=replace(
                 outside,
                 national_portal=await through("national-portal", outside.national_portal),

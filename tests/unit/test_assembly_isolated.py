@@ -13,7 +13,7 @@ import pytest
 import signature_connector.assembly as assembly_room
 from signature_connector.assembly.isolated import IsolatedAssembler
 from signature_connector.domain.assembly import Unfit
-from signature_connector.domain.findings import SENTENCES
+from signature_connector.domain.sentences import SENTENCES
 from signature_connector.isolation import Cells, Unfinished
 from tests.support import assembly, misbehaving
 from tests.support.assembly import raw_signature, validation_data, wish

@@ -1,11 +1,15 @@
 """Another provider serves only while nobody can have been asked; and how long is waited."""
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 import pytest
 
+from common.settings import TelemetrySettings
+from common.telemetry import Telemetry
 from signature_connector.domain.provider import (
     Abilities,
     Accepted,
@@ -15,9 +19,11 @@ from signature_connector.domain.provider import (
     Unavailable,
     Unclear,
 )
-from signature_connector.domain.requests import Request, State, moved
+from signature_connector.domain.requests import Request, State, Step, moved
 from signature_connector.domain.waiting import Patience, pause
-from signature_connector.use_cases.providers import Always
+from signature_connector.use_cases.book import Book
+from signature_connector.use_cases.providers import Always, Call
+from signature_connector.use_cases.signers import Signers
 from signature_connector.use_cases.steps import Steps
 from tests.unit.test_signature_states import (
     CREDENTIAL,
@@ -127,3 +133,100 @@ def test_the_same_wish_is_told_from_another() -> None:
     assert one.same_wish(replace(one, state=State.PREPARED))
     for changed in ({"profile": "pades-b-t"}, {"options": '{"reason":"x"}'}, {"place": 1}):
         assert not one.same_wish(replace(one, **changed))
+
+
+async def failing(steps: Steps, request: Request, times: int = 5) -> Request:
+    """After so many failures in a row a provider is only tried now and then."""
+    for _ in range(times):
+        request = moved(request, step_of(await steps.take(request, None)))
+    return request
+
+
+def rested(steps: Steps, call: Call) -> float:
+    """What is left to wait for when the pause is over."""
+    gate = steps.gates.of("only")
+    assert gate.breakers[call].open
+    gate.breakers[call]._closed_until = 0.0
+    return gate.closed(call)
+
+
+async def test_a_trial_that_ended_in_an_error_of_ours_does_not_keep_the_next_one_waiting() -> None:
+    only = provider("only", lists=Unavailable("HTTP 503"))
+    steps = steps_with(only)
+    request = await failing(steps, wish())
+    assert rested(steps, "credentials") == 0
+
+    only.lists = RuntimeError("a mistake of ours")
+    await steps.take(request, None)
+    assert rested(steps, "credentials") == 0
+
+
+async def test_a_trial_order_that_cannot_be_put_together_frees_the_next() -> None:
+    steps = steps_with(provider("only"))
+    prepared = moved(wish(), step_of(await steps.take(wish(), None)))
+    gate = steps.gates.of("only")
+    for _ in range(5):
+        gate.record("submit", True)
+    assert rested(steps, "submit") == 0
+
+    unreadable = replace(prepared, sealed_user="k1:nothing")
+    assert (await steps.take(unreadable, None)).order is None
+    assert rested(steps, "submit") == 0
+
+
+class Unwritable:
+    """A book whose database goes away when a step is to be written."""
+
+    def __init__(self, *requests: Request) -> None:
+        self.due = self.batch = list(requests)
+        self.disowned = asyncio.Event()
+
+    async def seen(self, worker: UUID) -> None:
+        pass
+
+    async def claim(self, worker: UUID, most: int, *, waits: bool) -> list[Request]:
+        taken, self.due = self.due, []
+        return taken
+
+    async def claim_batch(self, worker: UUID, batch: UUID) -> list[Request]:
+        return [one for one in self.batch if one.batch == batch]
+
+    async def move(self, worker: UUID, request: Request, step: Step) -> Request:
+        raise ConnectionError("the database is away")
+
+    async def disown(self, worker: UUID, request_id: UUID) -> None:
+        self.disowned.set()
+
+    async def leave(self, worker: UUID) -> None:
+        pass
+
+
+@pytest.mark.parametrize("together", [False, True])
+async def test_a_trial_order_that_could_not_be_written_frees_the_next(together: bool) -> None:
+    steps = steps_with(provider("only"))
+    prepared = moved(wish(), step_of(await steps.take(wish(), None)))
+    gate = steps.gates.of("only")
+    for _ in range(5):
+        gate.record("submit", True)
+    assert rested(steps, "submit") == 0
+
+    batch = UUID(int=1) if together else None
+    requests = [
+        replace(prepared, request_id=UUID(int=number), batch=batch, place=number)
+        for number in (7, 8)[: 1 + together]
+    ]
+    book = Unwritable(*requests)
+    signers = Signers(
+        cast("Book", book),
+        steps,
+        Telemetry("test", TelemetrySettings()),
+        parallel=4,
+        lease=60.0,
+        drain=0.0,
+    )
+    running = asyncio.create_task(signers.run())
+    async with asyncio.timeout(10):
+        await book.disowned.wait()
+    running.cancel()
+    await asyncio.wait([running])
+    assert rested(steps, "submit") == 0

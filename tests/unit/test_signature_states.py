@@ -19,7 +19,6 @@ from common.sealing import KeyRing
 from signature_connector.domain.assembly import ValidationData
 from signature_connector.domain.evidence import record
 from signature_connector.domain.findings import (
-    SENTENCES,
     Finding,
     Level,
     Report,
@@ -53,6 +52,7 @@ from signature_connector.domain.requests import (
     after_interruption,
     moved,
 )
+from signature_connector.domain.sentences import SENTENCES
 from signature_connector.store import requests as store
 from signature_connector.use_cases.book import fact_of
 from signature_connector.use_cases.providers import Always
@@ -163,6 +163,8 @@ class Provider:
 
     async def credentials(self, user: str, ca_name: str) -> Any:
         assert user == USER
+        if isinstance(self.lists, BaseException):
+            raise self.lists
         return self.lists
 
     async def submit(self, order: Order) -> Any:

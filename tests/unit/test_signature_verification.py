@@ -19,7 +19,7 @@ from xsdata.formats.dataclass.parsers import XmlParser
 from xsdata.formats.dataclass.parsers.config import ParserConfig
 
 from signature_connector.domain.assembly import ValidationData
-from signature_connector.domain.findings import SENTENCES
+from signature_connector.domain.sentences import SENTENCES
 from signature_connector.domain.verification import INDICATIONS, MEDIA, Kind
 from tests.support.signing import (
     Holder,

@@ -40,6 +40,9 @@ def run(
     folder: Annotated[Path, typer.Option(help="Where everything of this run is kept.")] = Path(
         ".run"
     ),
+    port: Annotated[
+        int, typer.Option(help="The gateway's; the others follow. 0: any that are free.")
+    ] = play.FIRST_PORT,
     patience: Annotated[
         float, typer.Option(min=1, help="Seconds without movement that are taken for the end.")
     ] = play.STILL_SECONDS,
@@ -50,7 +53,7 @@ def run(
 ) -> None:
     """All services in this process, dossiers through their lives, and the comparison."""
     faults = [json.loads(text) for text in fault or ()]
-    sys.exit(uvloop.run(_run(once, count, seed, folder.absolute(), faults, patience)))
+    sys.exit(uvloop.run(_run(once, count, seed, folder.absolute(), port, faults, patience)))
 
 
 async def _run(
@@ -58,6 +61,7 @@ async def _run(
     count: int,
     seed: int,
     folder: Path,
+    port: int,
     faults: list[dict[str, object]],
     patience: float,
 ) -> int:
@@ -71,7 +75,7 @@ async def _run(
         plan = Plan(
             folder=folder,
             databases=await play.databases(postgres),
-            ports=play.free_ports(),
+            ports=play.free_ports(port),
             outside=outside,
             clients=(play.demo_client(), play.operator_client()),
         )

@@ -111,7 +111,7 @@ async def _days(
                 plan = Plan(
                     folder=folder,
                     databases=await play.databases(postgres),
-                    ports=play.free_ports() | ({"gateway": port} if port else {}),
+                    ports=play.free_ports(port) | ({"gateway": port} if port else {}),
                     outside=outside,
                     clients=clients,
                     host=host,

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import secrets
 import shutil
 import socket
@@ -67,7 +68,13 @@ async def databases(postgres: EmbeddedPostgres) -> dict[str, str]:
 
 
 def free_ports(first: int = FIRST_PORT) -> dict[str, int]:
-    """A port for each service: from ``first`` on where free, any free one otherwise."""
+    """A port for each service: from ``first`` on where free, any free one otherwise.
+
+    Args:
+        first: 0 draws it, below what the kernel gives to outgoing connections: programs that start
+            at the same time do not take each other's.
+    """
+    first = first or random.randrange(10_000, 32_000, 16)
     ports: dict[str, int] = {}
     ordered = ["gateway", *(name for name in MODULES if name != "gateway")]
     for offset, name in enumerate(ordered):

@@ -97,7 +97,7 @@ class Unfit(Exception):
     """A document, signature or token that cannot be assembled.
 
     Attributes:
-        code: of a finding in ``domain.findings.SENTENCES``.
+        code: of a finding in ``domain.sentences.SENTENCES``.
     """
 
     def __init__(self, code: str, detail: str | None = None) -> None:

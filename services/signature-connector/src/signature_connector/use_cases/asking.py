@@ -57,11 +57,11 @@ class Asking:
         """Give the order; for each of its requests the step that follows. Nothing is done twice."""
         name = requests[0].provider or ""
         gate = self.gates.of(name)
-        provider = self.choice.provider(name, requests[0].agency)
-        if provider is None:
-            raise LookupError(f"no provider {name}")
         outcome: bool | None = None
         try:
+            provider = self.choice.provider(name, requests[0].agency)
+            if provider is None:
+                raise LookupError(f"no provider {name}")
             answer = await provider.submit(order)
             if isinstance(answer, NeverSent):
                 outcome = True
@@ -135,6 +135,7 @@ class Asking:
         if provider is None:
             return Unavailable("not configured any more")
         gate = self.gates.of(name)
+        gate.admit("status")
         try:
             answer = await provider.status(order, requests[0].submission)
         except Exception as error:

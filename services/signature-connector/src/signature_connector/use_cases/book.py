@@ -36,7 +36,7 @@ from signature_connector.domain.requests import (
     moved,
 )
 from signature_connector.store import requests as store
-from signature_connector.store import waiting
+from signature_connector.store import waiting, workers
 from signature_connector.store.requests import Change, Wanted
 
 Written = TypeVar("Written")
@@ -190,14 +190,14 @@ class Book:
     async def seen(self, worker: UUID) -> None:
         """A worker's sign of life."""
         async with self._database.transaction() as connection:
-            await store.seen(connection, worker)
+            await workers.seen(connection, worker)
 
     async def disown(self, worker: UUID, request_id: UUID) -> None:
         """Leave a request whose step cannot be written to whoever looks after the dead."""
 
         async def write() -> None:
             async with self._database.transaction() as connection:
-                await store.disown(connection, worker, request_id, new_id())
+                await workers.disown(connection, worker, request_id, new_id())
 
         await _persistently(write)
 
@@ -207,18 +207,18 @@ class Book:
         A request whose person was being asked goes to an operator, all others to any worker.
         """
         async with self._outbox.transaction() as unit:
-            await store.forget_dead(unit.connection, lease)
+            await workers.forget_dead(unit.connection, lease)
             return await self._free(unit, None)
 
     async def leave(self, worker: UUID) -> None:
         """Free, in the same way, what a worker that ends still has in hand."""
         async with self._outbox.transaction() as unit:
-            await store.leave(unit.connection, worker)
+            await workers.leave(unit.connection, worker)
             await self._free(unit, worker)
 
     async def _free(self, unit: Unit, worker: UUID | None) -> int:
         now = datetime.now(UTC)
-        orphans = await store.abandoned(unit.connection, worker)
+        orphans = await workers.abandoned(unit.connection, worker)
         entries = [
             _Entry(_change(last, request, self._interrupted(request), now), now)
             for request, last in orphans
@@ -228,7 +228,7 @@ class Book:
             await self._apply(unit, entries)
         held = {entry.change.request.request_id for entry in entries}
         others = [request.request_id for request, _ in orphans if request.request_id not in held]
-        await store.release(unit.connection, others)
+        await workers.release(unit.connection, others)
         return len(orphans)
 
     def _interrupted(self, request: Request) -> Step:

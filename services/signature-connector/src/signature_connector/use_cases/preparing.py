@@ -160,7 +160,11 @@ class Preparing:
             }
             if passed_over:
                 noted["passed_over"] = list(passed_over)
-            answer = await provider.credentials(user, request.ca_name)
+            try:
+                answer = await provider.credentials(user, request.ca_name)
+            except BaseException:
+                gate.record("credentials", None)
+                raise
             noted["reply"] = answer.reply.body()
             match answer:
                 case Unavailable():
@@ -252,13 +256,13 @@ class Preparing:
         try:
             order_id = order_id or outgoing_id(request.request_id, request.submissions + 1)
             step, paper = await self._laid_ready(request, provider, order_id)
+            order = self._order(request, (paper,), order_id) if paper is not None else None
         except BaseException:
             gate.record("submit", None)
             raise
-        if paper is None:
+        if order is None:
             gate.record("submit", None)
-            return Next(step)
-        return Next(step, order=self._order(request, (paper,), order_id))
+        return Next(step, order=order)
 
     def _order(self, request: Request, papers: tuple[Paper, ...], order_id: UUID) -> Order:
         opened = self.opened(request)

@@ -8,7 +8,7 @@ hand is freed by the others, or handed to an operator where a person was being a
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -29,7 +29,7 @@ from signature_connector.use_cases.outcomes import Next
 from signature_connector.use_cases.presence import present
 from signature_connector.use_cases.steps import Steps
 
-_IDLE_LEAST, _IDLE_MOST = 0.05, 1.0
+_IDLE_LEAST, _IDLE_MOST = 0.05, 3.0
 _TROUBLE_SECONDS = 1.0
 _LEAVE_SECONDS = 5.0
 _TOGETHER_SECONDS = 1.0
@@ -143,9 +143,12 @@ class Signers:
         while request is not None:
             taken = await self._steps.take(request, order)
             order = taken.order
-            after = await self._after(worker, request, taken)
-            if after is None and order is not None:
-                self._steps.abandoned(request)
+            after: Request | None = None
+            try:
+                after = await self._after(worker, request, taken)
+            finally:
+                if after is None and order is not None:
+                    self._steps.abandoned(request)
             request = after
 
     async def _after(self, worker: UUID, request: Request, taken: Next) -> Request | None:
@@ -197,17 +200,15 @@ class Signers:
         if len(chunk) == 1:
             await self._one(worker, chunk[0])
             return
-        order_id = outgoing_id(chunk[0].request_id, chunk[0].submissions + 1)
         asked: list[Request] = []
         orders: list[Order] = []
-        for request in chunk:
-            laid = await self._steps.order(request, order_id)
-            after = await self._after(worker, request, laid)
-            if after is not None and laid.order is not None:
-                asked.append(after)
-                orders.append(laid.order)
-            elif after is not None:
-                await self._book.put_off(worker, [after.request_id], 0.0)
+        try:
+            async for request, order in self._laid_ready(worker, chunk):
+                asked.append(request)
+                orders.append(order)
+        except BaseException:
+            self._steps.abandoned(chunk[0])
+            raise
         if not orders:
             self._steps.abandoned(chunk[0])
             return
@@ -216,6 +217,19 @@ class Signers:
         await asyncio.gather(
             *(self._go_on(worker, one, step) for one, step in zip(asked, steps, strict=True))
         )
+
+    async def _laid_ready(
+        self, worker: UUID, chunk: list[Request]
+    ) -> AsyncIterator[tuple[Request, Order]]:
+        """Those that can be put to the person now, each written as being submitted."""
+        order_id = outgoing_id(chunk[0].request_id, chunk[0].submissions + 1)
+        for request in chunk:
+            laid = await self._steps.order(request, order_id)
+            after = await self._after(worker, request, laid)
+            if after is not None and laid.order is not None:
+                yield after, laid.order
+            elif after is not None:
+                await self._book.put_off(worker, [after.request_id], 0.0)
 
     async def _go_on(self, worker: UUID, request: Request, step: Step) -> None:
         await self._one(worker, await self._after(worker, request, Next(step)))

@@ -22,7 +22,7 @@ from signature_connector.use_cases.presence import present
 from signature_connector.use_cases.steps import Steps
 
 _TICK_SECONDS = 0.2
-_IDLE_MOST_SECONDS = 1.0
+_IDLE_MOST_SECONDS = 3.0
 _TROUBLE_SECONDS = 1.0
 _LEAVE_SECONDS = 5.0
 
@@ -145,7 +145,6 @@ class Waiting:
         """Ask about one order, and take the step that follows with each of its requests."""
         asking = self._steps.asking
         try:
-            self._steps.gates.of(requests[0].provider or "").admit("status")
             order = self._steps.preparing.asked(requests[0], requests)
             answer = await asking.status(requests, order)
             name = requests[0].provider or ""
