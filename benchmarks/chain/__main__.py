@@ -2,7 +2,7 @@
 
     .venv/bin/python -m benchmarks.chain [--count 20000] [--rounds 3] [--chains least ours …]
         [--connections 32] [--delay 0.02] [--rate 100] [--idle 60] [--json FILE]
-        [--stored 100000] [--backlog 200000] [--soak 30]
+        [--stored 100000 1000000] [--backlog 200000] [--soak 30]
     .venv/bin/python -m benchmarks.chain --check | --accept [--busy 0.15]
 
 Six services as processes of their own on a real RabbitMQ and a real PostgreSQL (with fsync), with
@@ -87,7 +87,8 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=100.0)
     parser.add_argument("--idle", type=float, default=60.0)
     parser.add_argument("--json", type=Path, default=table.RESULT)
-    for name in ("stored", "backlog", "soak"):
+    parser.add_argument("--stored", type=int, nargs="+", default=[])
+    for name in ("backlog", "soak"):
         parser.add_argument(f"--{name}", type=int, default=0)
     parser.add_argument("--busy", type=float, default=0.15)
     parser.add_argument("--check", action="store_true")

@@ -119,18 +119,21 @@ class Run:
         async with self.started(OURS) as chain:
             there, _ = await chain.portal.known()
             await fill(chain, max(0, count - there), self.options.connections)
+        _say(f"{count} stored")
         found: dict[str, Any] = {"count": count, "least": [], OURS: []}
         for _ in range(self.options.rounds):
             for name in ("least", OURS):
                 async with self.started(name) as chain:
-                    found[name].append(summary(await self.play(chain, self.options.count)))
-        self.result["stored"] = found
+                    one = await self.play(chain, self.options.count)
+                    found[name].append(summary(one))
+                    _say(f"{name}: {one.rate:.0f}/s, {one.cpu_per_1000:.2f} s CPU per 1,000")
+        self.result.setdefault("stored", []).append(found)
 
     async def long(self) -> None:
         """What takes long, where it was asked for."""
         options = self.options
-        if options.stored:
-            await self.stored(options.stored)
+        for count in sorted(options.stored):
+            await self.stored(count)
         if options.backlog or options.soak:
             steady = median(one["rate"] for one in self.result["chains"][OURS])
             async with self.started(OURS) as chain:

@@ -172,14 +172,15 @@ def _statements(found: Mapping[str, Any], _: Mapping[str, Any]) -> str:
     return "Statements of `ours` per request: " + ", ".join(f"{db} {n:.2f}" for db, n in told) + "."
 
 
-def _stored(found: Mapping[str, Any], result: Mapping[str, Any]) -> str:
-    def change(figure: str) -> float:
-        now = ratio(found["ours"], found[FLOOR], figure)
+def _stored(found: Sequence[Mapping[str, Any]], result: Mapping[str, Any]) -> str:
+    def change(then: Mapping[str, Any], figure: str) -> float:
+        now = ratio(then["ours"], then[FLOOR], figure)
         return now / ratio(result["chains"]["ours"], result["chains"][FLOOR], figure)
 
-    return (
-        f"With {found['count']:,} dossiers stored: {change('cpu'):.2f} times the CPU time and "
-        f"{change('rate'):.2f} times the rate of before (both measured against `{FLOOR}`)."
+    return "\n\n".join(
+        f"With {then['count']:,} dossiers stored: {change(then, 'cpu'):.2f} times the CPU time and "
+        f"{change(then, 'rate'):.2f} times the rate of before (both measured against `{FLOOR}`)."
+        for then in found
     )
 
 
@@ -204,7 +205,7 @@ def _soak(found: Mapping[str, Any], _: Mapping[str, Any]) -> str:
     return f"{found['minutes']} minutes at {found['rate']:.0f}/s:\n\n" + _lines(rows)
 
 
-_FURTHER: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], str]] = {
+_FURTHER: dict[str, Callable[[Any, Mapping[str, Any]], str]] = {
     "statements": _statements,
     "idle": _idle,
     "stored": _stored,

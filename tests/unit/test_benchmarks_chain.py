@@ -104,7 +104,7 @@ def test_with_many_stored_the_change_is_that_against_the_least_chain():
         "least": [a_round(500, 1.0)] * 3,
         "ours": [a_round(110, 4.4)] * 3,
     }
-    told = markdown(a_result(stored=stored))
+    told = markdown(a_result(stored=[stored]))
     assert "With 100,000 dossiers stored: 1.10 times the CPU time and 1.00 times the rate" in told
 
 
