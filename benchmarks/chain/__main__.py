@@ -30,6 +30,7 @@ import uvloop
 from benchmarks.chain import others, ours, table
 from benchmarks.chain.gate import Pair, Reference, ratios, verdict
 from benchmarks.chain.run import CHAINS, OURS, Run
+from benchmarks.chain.stored import THROUGH
 
 
 def _code() -> str:
@@ -94,6 +95,8 @@ def main() -> int:
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--accept", action="store_true")
     options = parser.parse_args()
+    if sum(count > THROUGH for count in options.stored) > 1:
+        parser.error(f"copies are made once: one size above {THROUGH:,}")
     gate = options.check or options.accept
     kept = Reference.kept()
     options.count = options.count or (kept.count if gate else 20_000)

@@ -117,8 +117,7 @@ class Run:
     async def stored(self, count: int) -> None:
         """Rounds of ours and of the least chain, once so many dossiers are there."""
         async with self.started(OURS) as chain:
-            there, _ = await chain.portal.known()
-            await fill(chain, max(0, count - there), self.options.connections)
+            await fill(chain, count, self.options.connections)
         _say(f"{count} stored")
         found: dict[str, Any] = {"count": count, "least": [], OURS: []}
         for _ in range(self.options.rounds):

@@ -221,12 +221,12 @@ async def test_a_worker_that_lives_keeps_what_it_has_in_hand(
     bench: Workshop, configured: Settings, gateway: SigningGateway
 ) -> None:
     request_id = await arrived(bench, configured)
-    await bench.book.seen(bench.worker)
+    await bench.book.seen([bench.worker], configured.lease_seconds)
     await left_in(bench, request_id, State.SUBMITTING)
 
     async def live() -> None:
         while True:
-            await bench.book.seen(bench.worker)
+            await bench.book.seen([bench.worker], configured.lease_seconds)
             await asyncio.sleep(0.2)
 
     alive = asyncio.create_task(live())
@@ -243,7 +243,7 @@ async def test_a_worker_that_just_began_declares_nobody_dead(
 ) -> None:
     """After the database was away everybody's last sign of life is old."""
     request_id = await arrived(bench, configured)
-    await bench.book.seen(bench.worker)
+    await bench.book.seen([bench.worker], configured.lease_seconds)
     await left_in(bench, request_id, State.SUBMITTING)
 
     async def look_dead() -> None:
@@ -256,7 +256,7 @@ async def test_a_worker_that_just_began_declares_nobody_dead(
     longer = configured.model_copy(update={"lease_seconds": 4.0})
     async with running_connector(longer) as connector:
         await asyncio.sleep(2.0)
-        await bench.book.seen(bench.worker)  # and then it shows itself
+        await bench.book.seen([bench.worker], configured.lease_seconds)  # and then it shows itself
         assert (await connector.row(request_id)).state == "submitting"
         await look_dead()
     async with bench.database.reading() as connection:  # nor does one that leaves

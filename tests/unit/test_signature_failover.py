@@ -1,6 +1,7 @@
 """Another provider serves only while nobody can have been asked; and how long is waited."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -22,6 +23,7 @@ from signature_connector.domain.provider import (
 from signature_connector.domain.requests import Request, State, Step, moved
 from signature_connector.domain.waiting import Patience, pause
 from signature_connector.use_cases.book import Book
+from signature_connector.use_cases.presence import Presence
 from signature_connector.use_cases.providers import Always, Call
 from signature_connector.use_cases.signers import Signers
 from signature_connector.use_cases.steps import Steps
@@ -181,8 +183,8 @@ class Unwritable:
         self.due = self.batch = list(requests)
         self.disowned = asyncio.Event()
 
-    async def seen(self, worker: UUID) -> None:
-        pass
+    async def seen(self, ours: Sequence[UUID], lease: float) -> bool:
+        return False
 
     async def claim(self, worker: UUID, most: int, *, waits: bool) -> list[Request]:
         taken, self.due = self.due, []
@@ -220,6 +222,7 @@ async def test_a_trial_order_that_could_not_be_written_frees_the_next(together: 
         cast("Book", book),
         steps,
         Telemetry("test", TelemetrySettings()),
+        Presence(cast("Book", book), 60.0),
         parallel=4,
         lease=60.0,
         drain=0.0,

@@ -9,19 +9,25 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from signature_connector.domain.requests import Request
 from signature_connector.store.requests import COLUMNS, request_of
 
+_ORPHANED = """
+    r.worker IS NOT NULL AND NOT EXISTS (SELECT FROM signing_worker w WHERE w.worker = r.worker)
+"""
 _SEEN = text(
-    """
-    INSERT INTO signing_worker (worker) VALUES (:worker)
-    ON CONFLICT (worker) DO UPDATE SET seen_at = now()
-    """
+    f"""
+    WITH alive AS (
+        INSERT INTO signing_worker (worker) SELECT unnest(CAST(:workers AS uuid[]))
+        ON CONFLICT (worker) DO UPDATE SET seen_at = now())
+    SELECT EXISTS (
+            SELECT FROM signing_worker WHERE seen_at < now() - make_interval(secs => :lease))
+        OR EXISTS (SELECT FROM signing_request r WHERE {_ORPHANED})
+    """  # noqa: S608 - a condition from this module
 )
 _FORGET = text("DELETE FROM signing_worker WHERE seen_at < now() - make_interval(secs => :lease)")
 _LEAVE = text("DELETE FROM signing_worker WHERE worker = :worker")
 _ABANDONED = text(
     f"""
     SELECT {COLUMNS}, worker FROM signing_request r
-    WHERE worker IS NOT NULL
-      AND NOT EXISTS (SELECT FROM signing_worker w WHERE w.worker = r.worker)
+    WHERE {_ORPHANED}
       AND (CAST(:worker AS uuid) IS NULL OR worker = :worker)
     ORDER BY request_id LIMIT 1000 FOR UPDATE SKIP LOCKED
     """  # noqa: S608 - names of columns
@@ -35,9 +41,11 @@ _RELEASE = text(
 )
 
 
-async def seen(connection: AsyncConnection, worker: UUID) -> None:
-    """A worker's sign of life."""
-    await connection.execute(_SEEN, {"worker": worker})
+async def seen(connection: AsyncConnection, workers: Sequence[UUID], lease: float) -> bool:
+    """Signs of life of workers; whether others gave none for ``lease`` seconds, or left something
+    in their hands."""
+    values = {"workers": list(workers), "lease": lease}
+    return bool((await connection.execute(_SEEN, values)).scalar_one())
 
 
 async def forget_dead(connection: AsyncConnection, lease: float) -> None:

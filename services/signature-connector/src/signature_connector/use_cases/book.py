@@ -74,7 +74,7 @@ class Book:
 
     async def claim(self, worker: UUID, most: int, *, waits: bool = True) -> list[Request]:
         """Take up requests that are due: of providers that hold the call, or of the others."""
-        async with self._database.transaction() as connection:
+        async with self._database.reading() as connection:  # the statement stands on its own
             return await store.claim(connection, worker, most, waits=waits)
 
     async def claim_batch(self, worker: UUID, batch: UUID) -> list[Request] | None:
@@ -187,10 +187,10 @@ class Book:
             late = _late(request, step)
             await store.add_late(connection, request, record(request, late, at))
 
-    async def seen(self, worker: UUID) -> None:
-        """A worker's sign of life."""
-        async with self._database.transaction() as connection:
-            await workers.seen(connection, worker)
+    async def seen(self, ours: Sequence[UUID], lease: float) -> bool:
+        """Signs of life of a process's workers; whether dead ones may have left something."""
+        async with self._database.reading() as connection:  # the statement stands on its own
+            return await workers.seen(connection, ours, lease)
 
     async def disown(self, worker: UUID, request_id: UUID) -> None:
         """Leave a request whose step cannot be written to whoever looks after the dead."""

@@ -26,7 +26,7 @@ from signature_connector.domain.requests import (
 )
 from signature_connector.use_cases.book import Book
 from signature_connector.use_cases.outcomes import Next
-from signature_connector.use_cases.presence import present
+from signature_connector.use_cases.presence import Presence
 from signature_connector.use_cases.steps import Steps
 
 _IDLE_LEAST, _IDLE_MOST = 0.05, 3.0
@@ -43,7 +43,8 @@ class Signers:
 
     Args:
         parallel: requests in hand at the same time.
-        lease: seconds without a sign of life after which a worker counts as dead.
+        presence: of this process's workers.
+        lease: seconds after which what was claimed unknown to us is somebody else's.
         drain: seconds that requests in hand get to finish when the service is stopped.
         waits: for providers that hold the call until the person decided, or for the others.
     """
@@ -53,6 +54,7 @@ class Signers:
         book: Book,
         steps: Steps,
         telemetry: Telemetry,
+        presence: Presence,
         *,
         parallel: int,
         lease: float,
@@ -63,6 +65,7 @@ class Signers:
         self._steps = steps
         self._telemetry = telemetry
         self._parallel = parallel
+        self._presence = presence
         self._lease = lease
         self._drain = drain
         self._waits = waits
@@ -76,7 +79,7 @@ class Signers:
 
     async def run(self) -> None:
         """Work without end; when stopped, finish what can be finished and let go of the rest."""
-        async with present(self._book, self._lease, self.wake) as worker:
+        async with self._presence.worker(self.wake) as worker:
             try:
                 await self._take_up(worker)
             finally:

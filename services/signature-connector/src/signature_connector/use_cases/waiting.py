@@ -18,7 +18,7 @@ from common.telemetry import Telemetry
 from signature_connector.domain.requests import AT_REST, Request, Step
 from signature_connector.store.waiting import ALL
 from signature_connector.use_cases.book import Book
-from signature_connector.use_cases.presence import present
+from signature_connector.use_cases.presence import Presence
 from signature_connector.use_cases.steps import Steps
 
 _TICK_SECONDS = 0.2
@@ -48,7 +48,8 @@ class Waiting:
     """One process's share of the asking. Any number may run, in any number of processes.
 
     Args:
-        lease: seconds without a sign of life after which a worker counts as dead.
+        presence: of this process's workers.
+        lease: seconds after which what was claimed unknown to us is somebody else's.
         came: called when a result is there to be worked on.
     """
 
@@ -57,6 +58,7 @@ class Waiting:
         book: Book,
         steps: Steps,
         telemetry: Telemetry,
+        presence: Presence,
         *,
         budget: Budget,
         lease: float,
@@ -66,6 +68,7 @@ class Waiting:
         self._steps = steps
         self._telemetry = telemetry
         self._budget = budget
+        self._presence = presence
         self._lease = lease
         self._came = came
         self._called = asyncio.Event()
@@ -79,7 +82,7 @@ class Waiting:
 
     async def run(self) -> None:
         """Ask without end."""
-        async with present(self._book, self._lease, self.wake) as worker:
+        async with self._presence.worker(self.wake) as worker:
             try:
                 while True:
                     await self._turn(worker)

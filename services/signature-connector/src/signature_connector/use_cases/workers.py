@@ -6,6 +6,7 @@ from typing import Any
 
 from common.telemetry import Telemetry
 from signature_connector.use_cases.book import Book
+from signature_connector.use_cases.presence import Presence
 from signature_connector.use_cases.signers import Signers
 from signature_connector.use_cases.steps import Steps
 from signature_connector.use_cases.waiting import Budget, Waiting
@@ -33,11 +34,13 @@ class Workers:
     """Both pools, and who asks providers about what waits."""
 
     def __init__(self, book: Book, steps: Steps, telemetry: Telemetry, pools: Pools) -> None:
+        presence = Presence(book, pools.lease)
         self._signers = tuple(
             Signers(
                 book,
                 steps,
                 telemetry,
+                presence,
                 parallel=parallel,
                 lease=pools.lease,
                 drain=pools.drain,
@@ -46,7 +49,13 @@ class Workers:
             for parallel, waits in ((pools.parallel, True), (pools.others, False))
         )
         self._waiting = Waiting(
-            book, steps, telemetry, budget=pools.budget, lease=pools.lease, came=self.wake
+            book,
+            steps,
+            telemetry,
+            presence,
+            budget=pools.budget,
+            lease=pools.lease,
+            came=self.wake,
         )
         self.runs: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = (
             *(one.run for one in self._signers),
