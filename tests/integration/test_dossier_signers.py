@@ -118,6 +118,17 @@ class World:
         return [(await self.connector.row(one)).state for one in ids_of(workflow)]
 
 
+def retold(message: Message, **changed: Any) -> Message:
+    """The same in another event, which the inbox does not know; with other data if given."""
+    body = json.loads(message.body) | {"id": str(new_id())}
+    body["data"] |= changed
+    return Message(message.routing_key, body["id"], json.dumps(body).encode())
+
+
+def signers_of(message: Message) -> list[dict[str, Any]]:
+    return list(json.loads(message.body)["data"]["signers"])
+
+
 def ids_of(workflow: SigningWorkflowRequested) -> list[UUID]:
     return [one.request_id for one in workflow.signers]
 
@@ -197,9 +208,7 @@ async def test_a_workflow_that_is_told_again_is_begun_once(
     workflow = await world.completed()
     ((_, message),) = await world.asked()
     await world.carry(times=3)
-    again = json.loads(message.body) | {"id": str(new_id())}  # as another event
-    other = Message(message.type, again["id"], json.dumps(again).encode())
-    await world.connector.transport.publish([other, message])
+    await world.connector.transport.publish([retold(message), message])
     last = ids_of(workflow)[-1]
     await world.connector.until(last, "completed")
     await world.carry()
@@ -222,9 +231,9 @@ async def test_two_replicas_that_hear_it_at_once_ask_each_person_once(
         world = World(dossier, one)
         workflow = await world.completed()
         ((_, message),) = await world.asked()
-        again = json.loads(message.body) | {"id": str(new_id())}  # past the inbox
-        twin = Message(message.type, again["id"], json.dumps(again).encode())
-        await asyncio.gather(world.carry(connectors=(one, other)), other.transport.publish([twin]))
+        await asyncio.gather(
+            world.carry(connectors=(one, other)), other.transport.publish([retold(message)])
+        )
         last = await one.until(ids_of(workflow)[-1], "completed")
         assert await world.states(workflow) == ["completed"] * 3
         assert len(await one.rows("SELECT 1 FROM signing_request")) == 3
@@ -347,12 +356,11 @@ async def test_a_known_workflow_with_other_signers_is_parked_as_a_whole(
     await world.connector.until(ids[-1], "completed")
     before = await world.connector.rows("SELECT * FROM signing_request ORDER BY place")
     ((_, message),) = await world.asked()
-    body = json.loads(message.body) | {"id": str(new_id())}
-    signers = body["data"]["signers"]
+    signers = signers_of(message)
     seal = signers[-1]
     if change == "longer":
         signers[-1:] = [{**seal, "seal": False}, {**seal, "request_id": str(new_id())}]
-        # As the others had it before: no seal yet, so the next could follow.
+        # Had the last been no seal, nothing but their number would tell the two apart.
         async with world.connector.core.database.transaction() as connection:
             plain = "UPDATE signing_request SET options = '{}' WHERE request_id = :id"
             await connection.execute(text(plain), {"id": ids[-1]})
@@ -363,8 +371,7 @@ async def test_a_known_workflow_with_other_signers_is_parked_as_a_whole(
         signers[0]["signer"]["sealed_user"] = KEYS.seal("001099000009", DOSSIER)
     else:
         signers[0], signers[1] = signers[1], signers[0]
-    other = Message(message.type, body["id"], json.dumps(body).encode())
-    await world.connector.transport.publish([other])
+    await world.connector.transport.publish([retold(message, signers=signers)])
     (parked,) = await world.connector.rows("SELECT * FROM parked")
     assert (parked.consumer, parked.reason) == ("workflows", "failed")
     assert "RequestConflict" in parked.error
@@ -379,11 +386,8 @@ async def test_a_workflow_that_cannot_be_begun_is_parked_and_nobody_is_asked(
     the others are."""
     workflow = await world.completed()
     ((_, message),) = await world.asked()
-    body = json.loads(message.body) | {"id": str(new_id())}
-    body["data"] |= {"workflow_id": str(new_id())}
-    for one in body["data"]["signers"]:
-        one |= {"request_id": str(new_id()), "seal": True}
-    wrong = Message(message.type, body["id"], json.dumps(body).encode())
+    signers = [{**one, "request_id": str(new_id()), "seal": True} for one in signers_of(message)]
+    wrong = retold(message, workflow_id=str(new_id()), signers=signers)
     await world.connector.transport.publish([message, wrong])
     await world.connector.until(ids_of(workflow)[-1], "completed")
     (parked,) = await world.connector.rows("SELECT * FROM parked")
