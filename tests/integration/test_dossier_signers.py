@@ -391,7 +391,7 @@ async def test_a_workflow_that_cannot_be_begun_is_parked_and_nobody_is_asked(
     await world.connector.transport.publish([message, wrong])
     await world.connector.until(ids_of(workflow)[-1], "completed")
     (parked,) = await world.connector.rows("SELECT * FROM parked")
-    assert "a seal is the last signature" in parked.error
+    assert "check_order" in parked.error
     assert len(await world.connector.rows("SELECT 1 FROM signing_request")) == 3
     assert gateway.books()["asked"] == 3
 
