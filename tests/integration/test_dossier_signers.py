@@ -16,7 +16,13 @@ import pytest
 from pyhanko.pdf_utils.reader import PdfFileReader
 from sqlalchemy import text
 
-from common.contracts.dossier import ResultSigned, SigningRequested, SigningWorkflowRequested
+from common.contracts.dossier import (
+    DossierFact,
+    ResultPaper,
+    ResultSigned,
+    SigningRequested,
+    SigningWorkflowRequested,
+)
 from common.contracts.signature import SignatureFailed
 from common.envelope import decode
 from common.identifiers import new_id
@@ -101,17 +107,19 @@ class World:
         await self.dossier.signatures.take(bodies[::-1])
         await self.dossier.signatures.take(bodies)
 
-    async def paper(self) -> Any:
-        """The result as the last fact about the dossier has it."""
+    async def facts(self) -> list[DossierFact]:
+        """What was told of the dossier so far."""
         told = [one.event for one in await self.dossier.told()]
-        (paper,) = [one for one in told if hasattr(one, "dossier")][-1].dossier.results
+        return [one for one in told if isinstance(one, DossierFact)]
+
+    async def paper(self) -> ResultPaper:
+        """The result as the last fact about the dossier has it."""
+        (paper,) = (await self.facts())[-1].dossier.results
         return paper
 
     async def history(self) -> list[tuple[str, str | None]]:
         """Kinds and notes of what came after completion."""
-        told = [one.event for one in await self.dossier.told()]
-        steps = [one.step for one in told if hasattr(one, "step")]
-        return [(one.kind, one.note) for one in steps][3:]
+        return [(one.step.kind, one.step.note) for one in await self.facts()][3:]
 
     async def states(self, workflow: SigningWorkflowRequested) -> list[str]:
         """Where each signature stands, in their order."""
@@ -175,15 +183,15 @@ async def test_the_last_document_becomes_the_result_once_all_have_signed_in_thei
     assert first.updated_at <= second.updated_at <= last.updated_at
     for one in ids_of(workflow):
         await world.connector.facts(one)
-    for one in world.connector.told[:2]:  # those who sign first change nothing for the dossier
-        await world.dossier.signatures.take([one.body])
+    for told in world.connector.told[:2]:  # those who sign first change nothing for the dossier
+        await world.dossier.signatures.take([told.body])
     assert (await world.paper()).signing == "asked"
     await world.bring_back()
     paper = await world.paper()
     assert (paper.signing, paper.file) == ("signed", last.returned_file)
     assert await world.history() == [("result-signed", "Đã ký số kết quả kq1")]
     assert isinstance((await world.dossier.told())[-1].event, ResultSigned)
-    signed = await world.connector.blobs.get(paper.file)
+    signed = await world.connector.blobs.get(str(paper.file))
     for before in (workflow.file, first.returned_file, second.returned_file):
         assert signed.startswith(await world.connector.blobs.get(before))
     assert len(PdfFileReader(BytesIO(signed)).embedded_signatures) == 3
@@ -453,7 +461,7 @@ async def test_reasons_stamp_and_seal_of_a_rule_are_in_the_document(
         await world.bring_back()
         paper = await world.paper()
         assert (paper.signing, paper.file) == ("signed", row.result_file)
-        signed = PdfFileReader(BytesIO(await connector.blobs.get(paper.file)))
+        signed = PdfFileReader(BytesIO(await connector.blobs.get(str(paper.file))))
         one, two, seal = signed.embedded_signatures
         assert one.sig_object["/Reason"] == "Thẩm định"
         assert two.sig_object["/Reason"] == "Phê duyệt"

@@ -259,9 +259,14 @@ def outcome(request, kind=SignatureCompleted, **fields):
     return kind(**said, **{**least, **fields})
 
 
+def asked_with(taken: Taken) -> list[SigningRequested]:
+    """What one signer each is asked with."""
+    return [one for one in taken.signings if isinstance(one, SigningRequested)]
+
+
 def test_a_result_to_be_signed_is_asked_for_once():
     taken = take(live(SUBMIT, RECEIVE), completed(result("kq1", signed=True), result("kq2")))
-    (request,) = taken.signings
+    (request,) = asked_with(taken)
     assert (request.dossier_code, request.agency) == (code(1), AGENCY)
     assert (request.document_id, request.file) == ("kq1", FILE)
     assert request.signer.ca_name == "VNPT-CA"
@@ -275,8 +280,8 @@ def test_the_request_id_is_the_same_for_the_same_step_and_another_for_another():
     later = take(
         take(before, command("progress", 3)).dossier, completed(result("kq1", signed=True))
     )
-    assert [r.request_id for r in one.signings] == [r.request_id for r in same.signings]
-    ids = {r.request_id for r in (*one.signings, *later.signings)}
+    assert [r.request_id for r in asked_with(one)] == [r.request_id for r in asked_with(same)]
+    ids = {r.request_id for r in (*asked_with(one), *asked_with(later))}
     assert len(ids) == 3
 
 
@@ -287,7 +292,7 @@ def asked_once() -> tuple[Dossier, Taken]:
 
 def test_a_signed_result_takes_the_place_of_the_unsigned():
     before, asked = asked_once()
-    taken = signatures.record(before, outcome(asked.signings[0].request_id))
+    taken = signatures.record(before, outcome(asked_with(asked)[0].request_id))
     assert taken is not None
     assert isinstance(taken.fact, ResultSigned)
     first, second = taken.dossier.state.results
@@ -300,7 +305,7 @@ def test_a_signed_result_takes_the_place_of_the_unsigned():
 
 def test_an_augmented_result_takes_the_place_of_the_signed_one_and_of_no_other():
     before, asked = asked_once()
-    request_id = asked.signings[0].request_id
+    request_id = asked_with(asked)[0].request_id
     better = {"kind": SignatureAugmented, "file": "c" * 64, "level": "b-t"}
     early = outcome(request_id, **better, replaces=SIGNED)
     assert signatures.record(before, early) is None
@@ -328,7 +333,7 @@ def test_an_augmented_result_takes_the_place_of_the_signed_one_and_of_no_other()
 )
 def test_a_result_that_was_not_signed_says_why(fact, signing, words):
     before, asked = asked_once()
-    taken = signatures.record(before, outcome(asked.signings[0].request_id, **fact))
+    taken = signatures.record(before, outcome(asked_with(asked)[0].request_id, **fact))
     assert taken is not None
     assert isinstance(taken.fact, ResultSigningFailed)
     assert taken.dossier.state.results[0].signing == signing
@@ -340,7 +345,7 @@ def test_a_result_that_was_not_signed_says_why(fact, signing, words):
 def test_an_outcome_after_the_return_is_recorded():
     before, asked = asked_once()
     returned = take(before, command("return", 6)).dossier
-    taken = signatures.record(returned, outcome(asked.signings[0].request_id))
+    taken = signatures.record(returned, outcome(asked_with(asked)[0].request_id))
     assert taken is not None
     assert (taken.step.status, taken.dossier.state.status) == ("10", "10")
     assert taken.dossier.state.results[0].signing == "signed"
@@ -348,7 +353,7 @@ def test_an_outcome_after_the_return_is_recorded():
 
 def test_a_held_signature_may_still_be_decided():
     before, asked = asked_once()
-    request = asked.signings[0].request_id
+    request = asked_with(asked)[0].request_id
     held = signatures.record(before, outcome(request, SignatureHeld))
     assert held is not None
     assert signatures.record(held.dossier, outcome(request, SignatureHeld)) is None
@@ -361,7 +366,7 @@ def test_a_held_signature_may_still_be_decided():
 @pytest.mark.parametrize("second", [SignatureCompleted, SignatureFailed, SignatureHeld])
 def test_a_final_outcome_stays(first, second):
     before, asked = asked_once()
-    request = asked.signings[0].request_id
+    request = asked_with(asked)[0].request_id
     ended = signatures.record(before, outcome(request, first))
     assert ended is not None
     assert signatures.record(ended.dossier, outcome(request, second)) is None
@@ -369,18 +374,18 @@ def test_a_final_outcome_stays(first, second):
 
 def test_an_outcome_nobody_asked_for_changes_nothing():
     before, asked = asked_once()
-    other = take(live(SUBMIT), completed(result("kq1", signed=True))).signings[0]
-    assert other.request_id != asked.signings[0].request_id
+    (other,) = asked_with(take(live(SUBMIT), completed(result("kq1", signed=True))))
+    assert other.request_id != asked_with(asked)[0].request_id
     assert signatures.record(before, outcome(other.request_id)) is None
 
 
 def test_a_failed_result_can_be_asked_for_again_and_the_old_request_no_longer_counts():
     before, asked = asked_once()
-    old = asked.signings[0].request_id
+    old = asked_with(asked)[0].request_id
     held = signatures.record(before, outcome(old, SignatureHeld))
     assert held is not None
     again = take(held.dossier, completed(result("kq1", signed=True)))
-    new = again.signings[0].request_id
+    new = asked_with(again)[0].request_id
     assert new != old
     assert signatures.record(again.dossier, outcome(old)) is None
     signed = signatures.record(again.dossier, outcome(new))
@@ -403,11 +408,21 @@ def by_several(many: int = 3, **fields: object) -> Complete:
     return changed
 
 
-def asked_of_several(many: int = 3) -> tuple[Dossier, SigningWorkflowRequested]:
-    taken = take(live(SUBMIT, RECEIVE), by_several(many))
+def together(taken: Taken) -> SigningWorkflowRequested:
+    """What several signers are asked with, and nobody else is."""
     (workflow,) = taken.signings
     assert isinstance(workflow, SigningWorkflowRequested)
-    return taken.dossier, workflow
+    return workflow
+
+
+def asked_of_several(many: int = 3) -> tuple[Dossier, SigningWorkflowRequested]:
+    taken = take(live(SUBMIT, RECEIVE), by_several(many))
+    return taken.dossier, together(taken)
+
+
+def note(taken: Taken) -> str:
+    assert taken.step.note is not None
+    return taken.step.note
 
 
 def heard(before: Dossier, *facts) -> tuple[Dossier, list[Taken | None]]:
@@ -420,8 +435,7 @@ def heard(before: Dossier, *facts) -> tuple[Dossier, list[Taken | None]]:
 
 def test_several_are_asked_for_together_and_never_the_first_alone():
     taken = take(live(SUBMIT, RECEIVE), by_several())
-    (workflow,) = taken.signings
-    assert not isinstance(workflow, SigningRequested)
+    workflow = together(taken)
     assert (workflow.dossier_code, workflow.document_id, workflow.file) == (code(1), "kq1", FILE)
     assert [one.signer.sealed_user for one in workflow.signers] == ["v1.k1.0", "v1.k1.1", "v1.k1.2"]
     assert [one.seal for one in workflow.signers] == [False, False, True]
@@ -434,7 +448,7 @@ def test_the_ids_of_several_are_the_same_for_the_same_step_and_others_for_anothe
     one, same = take(before, by_several()), take(before, by_several())
     later = take(take(before, command("progress", 3)).dossier, by_several())
     assert one.signings == same.signings
-    ids = {turn.request_id for made in (one, later) for turn in made.signings[0].signers}
+    ids = {turn.request_id for made in (one, later) for turn in together(made).signers}
     assert len(ids) == 6
 
 
@@ -473,8 +487,8 @@ def test_one_of_several_who_does_not_sign_ends_it_for_all(place, fact, words):
     assert isinstance(taken.fact, ResultSigningFailed)
     paper = taken.dossier.state.results[0]
     assert (paper.signing, paper.file) == ("failed", FILE)
-    assert f"chữ ký thứ {place + 1} trong 3" in taken.step.note
-    assert words in taken.step.note
+    assert f"chữ ký thứ {place + 1} trong 3" in note(taken)
+    assert words in note(taken)
     cancelled = [outcome(one, SignatureFailed, outcome="cancelled") for one in ids[place + 1 :]]
     _, answers = heard(taken.dossier, *cancelled, *map(outcome, ids))
     assert set(answers) <= {None}  # whoever comes late changes nothing
@@ -487,7 +501,7 @@ def test_one_of_several_who_is_held_is_decided_by_an_operator(place):
     held = signatures.record(before, outcome(ids[place], SignatureHeld))
     assert held is not None
     assert held.dossier.state.results[0].signing == "held"
-    assert f"chữ ký thứ {place + 1} trong 3" in held.step.note
+    assert f"chữ ký thứ {place + 1} trong 3" in note(held)
     signed, _ = heard(held.dossier, *map(outcome, ids[place:]))
     assert (signed.state.results[0].signing, signed.state.results[0].file) == ("signed", SIGNED)
     given_up = signatures.record(held.dossier, outcome(ids[place], SignatureFailed))
@@ -533,7 +547,7 @@ def test_a_seal_alone_is_a_workflow_of_one():
     (only,) = workflow.signers
     taken = signatures.record(before, outcome(only.request_id, SignatureFailed))
     assert taken is not None
-    assert "chữ ký thứ" not in taken.step.note
+    assert "chữ ký thứ" not in note(taken)
     signed, _ = heard(before, outcome(only.request_id))
     assert signed.state.results[0].signing == "signed"
 
