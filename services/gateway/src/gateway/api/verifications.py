@@ -132,11 +132,16 @@ async def _with_content(
         digest: SHA-256 of the content, in hex.
 
     Raises:
-        Invalid: the content is in the form already.
         Forbidden: the token reads no files.
         NoSuchFile: there is none of this digest, or it is not the client's.
+        Invalid: the content is in the form already.
         TooLarge: it is larger than what is verified.
     """
+    if _READING not in principal.scopes:
+        raise Forbidden(
+            f"Token không có quyền {_READING}", f"The token does not carry the scope {_READING}"
+        )
+    file = await gateway.downloads.by_client(digest, principal.client_id)
     media = named.partition(";")[0].strip().lower()
     if media == FORM:
         twice = {
@@ -145,11 +150,6 @@ async def _with_content(
             "detail_en": "the content is in the form already",
         }
         raise Invalid("Nội dung được nêu hai lần", "The content is given twice", errors=[twice])
-    if _READING not in principal.scopes:
-        raise Forbidden(
-            f"Token không có quyền {_READING}", f"The token does not carry the scope {_READING}"
-        )
-    file = await gateway.downloads.by_client(digest, principal.client_id)
     if file.size + len(signature) > LARGEST:
         raise TooLarge(
             f"Nội dung vượt giới hạn {LARGEST} byte",
