@@ -32,13 +32,14 @@ from tests.support.signature_connector import (
     settings,
 )
 from tests.support.signing import pdf, root
-from tests.support.verification import cades
+from tests.support.verification import cades, jws
 
 PATH = "/v1/signature-verifications"
 CMS = "application/pkcs7-signature"
 CONTENT = pdf("Noi dung da ky roi")
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 SIGNATURE = cades(CONTENT, detached=True)
+JWS = jws(CONTENT, detached=True).encode()
 SCOPES = ("dossiers:write", "dossiers:read", "signatures:verify")
 
 
@@ -112,6 +113,15 @@ async def test_the_content_of_a_detached_signature_is_named_by_its_digest(world:
     assert without["sub_indication"] == "SIGNED_DATA_NOT_FOUND"
     xml = await world.verified(headers={"accept": "application/xml"})
     assert xml.headers["content-type"] == "application/xml"
+
+
+async def test_each_format_is_read_by_its_own_media_type(world: World) -> None:
+    await world.uploaded()
+    answer = await world.verified(content=JWS, headers={"content-type": "application/jose"})
+    (one,) = answer.json()["signatures"]
+    assert (one["intact"], one["format"]) == (True, "jades")
+    mistaken = await world.verified(content=JWS)
+    assert mistaken.json()["indication"] == "TOTAL-FAILED"
 
 
 async def test_a_signature_over_another_file_is_none_over_this_one(world: World) -> None:
