@@ -174,7 +174,7 @@ async def test_the_gateway_erases_fingerprints_and_the_words_of_refusals(databas
         assert len({row.fingerprint for row in rows}) == 6
 
 
-async def asked_to_sign(made, dossier, state):
+async def asked_to_sign(made, dossier, state, **of_several):
     request = Request(
         request_id=new_id(),
         client="dossier",
@@ -186,14 +186,18 @@ async def asked_to_sign(made, dossier, state):
         ca_name="CA",
         sealed_user="v1.k1.AAAA",
         created_at=datetime.now(UTC),
+        **of_several,
     )
     async with made.database.transaction() as connection:
         await signing.insert(connection, [(request, record(request, None, request.created_at))])
     await made.execute(
-        "UPDATE signing_request SET state = :state, serial_number = '5401' WHERE request_id = :id",
+        "UPDATE signing_request SET state = :state, serial_number = '5401', "
+        "worker = CASE WHEN :state = 'submitting' THEN gen_random_uuid() END "
+        "WHERE request_id = :id",
         state=state,
         id=request.request_id,
     )
+    return request
 
 
 async def test_the_signature_connector_erases_who_signed_and_keeps_its_evidence(databases):
@@ -222,6 +226,23 @@ async def test_while_somebody_is_asked_to_sign_the_erasure_waits(databases):
         await made.execute("UPDATE signing_request SET state = 'completed'")
         await made.consumer.take([bytes(parked.body)])
         assert [row.sealed_user for row in await made.rows("TABLE signing_request")] == [""]
+        assert await made.rows("TABLE parked") == []
+
+
+async def test_of_several_signers_those_who_wait_for_a_held_one_hold_up_no_erasure(databases):
+    async with service(databases, "signature_connector") as made:
+        workflow = new_id()
+        first = await asked_to_sign(made, GONE, "submitting", workflow=workflow)
+        after = {"workflow": workflow, "place": 1, "after": first.request_id}
+        await asked_to_sign(made, GONE, "received", **after)
+        await made.erase()
+        (parked,) = await made.rows("TABLE parked")
+        assert "StillUnderWay" in parked.error
+        await made.execute(
+            "UPDATE signing_request SET state = 'manual-review', worker = NULL WHERE place = 0"
+        )
+        await made.consumer.take([bytes(parked.body)])
+        assert [row.sealed_user for row in await made.rows("TABLE signing_request")] == ["", ""]
         assert await made.rows("TABLE parked") == []
 
 

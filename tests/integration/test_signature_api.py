@@ -20,6 +20,7 @@ from tests.support.signature_connector import (
     running_connector,
     settings,
     signing_gateway,
+    token,
 )
 
 
@@ -121,6 +122,36 @@ async def test_the_same_key_with_other_content_is_a_conflict(
     answer = await connector.post(other)
     assert (answer.status_code, slug(answer)) == (409, "signing-request-conflict")
     assert USER not in answer.text
+
+
+@pytest.mark.parametrize("what", ["signers", "documents"])
+async def test_the_same_key_with_more_or_fewer_is_a_conflict(
+    connector: Connector, gateway: SigningGateway, what: str
+) -> None:
+    """What is asked for together is one thing: nothing is added to it, nothing left out."""
+    gateway.fault(on="get_certificate", kind="status", code=503)
+    documents = [
+        {"id": f"KQ{n}", "name": "Giấy phép", "file": await connector.document()} for n in range(3)
+    ]
+    people = [{"user": f"00109900000{n}", "ca_name": "VNPT-CA"} for n in range(3)]
+    headers = {"Authorization": f"Bearer {token('signing:write')}", "Idempotency-Key": "together"}
+
+    async def asked(many: int) -> int:
+        together = (
+            {"document": documents[0], "signers": people[:many]}
+            if what == "signers"
+            else {"signer": people[0], "documents": documents[:many]}
+        )
+        path = "/v1/signing-workflows" if what == "signers" else "/v1/signing-batches"
+        answer = await connector.http.post(
+            path, json={"agency": AGENCY, **together}, headers=headers
+        )
+        if answer.status_code == 409:
+            assert slug(answer) == "signing-request-conflict"
+        return answer.status_code
+
+    assert [await asked(many) for many in (2, 2, 3, 1, 2)] == [202, 202, 409, 409, 202]
+    assert len(await connector.rows("SELECT 1 FROM signing_request")) == 2
 
 
 async def test_keys_are_each_clients_own(connector: Connector) -> None:

@@ -299,10 +299,12 @@ class Connector:
 
 
 @asynccontextmanager
-async def running_connector(configured: Settings) -> AsyncIterator[Connector]:
-    """The whole service, called without a socket."""
+async def running_connector(
+    configured: Settings, token_keys: TokenKeys | None = None
+) -> AsyncIterator[Connector]:
+    """The whole service, called without a socket; by tokens of the tests, or of a gateway."""
     transport = LocalTransport()
-    shared = Shared(transport=transport, token_keys=_token_keys())
+    shared = Shared(transport=transport, token_keys=token_keys or _token_keys())
     app = create_app(configured, shared)
     calls = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     told: list[Received] = []

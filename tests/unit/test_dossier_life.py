@@ -8,8 +8,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from common.contracts.commands import Command, Rate, Satisfaction, Transfer
-from common.contracts.dossier import DossierFact, DossierTransferred, SigningRequested
+from common.contracts.commands import Command, Complete, Rate, Satisfaction, SigningWish, Transfer
+from common.contracts.dossier import (
+    DossierFact,
+    DossierTransferred,
+    SigningRequested,
+    SigningWorkflowRequested,
+)
 from common.contracts.registry import EVENTS
 from common.contracts.signature import (
     SignatureCompleted,
@@ -18,7 +23,7 @@ from common.contracts.signature import (
     SignatureHeld,
 )
 from dossier.domain import signatures, steps, table
-from dossier.domain.model import Dossier, Refusal, Taken
+from dossier.domain.model import Dossier, Refusal, SignedInTurn, Taken, Turn
 from dossier.domain.table import KINDS, STATUSES
 from tests.support.dossiers import AGENCY, SIGNED, START, code, command, result
 
@@ -91,6 +96,27 @@ FIELDS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
 }
 
 
+def ids_of(asked: SigningRequested | SigningWorkflowRequested) -> list[UUID]:
+    """Of every signature that is asked for, the last one last."""
+    if isinstance(asked, SigningRequested):
+        return [asked.request_id]
+    return [one.request_id for one in asked.signers]
+
+
+def by_several(what: Command, many: int) -> Command:
+    """The same, where those results that one would sign are signed by so many."""
+    if not isinstance(what, Complete):
+        return what
+    wish = SigningWish(sealed_user="v1.k1.dXNlcg", ca_name="VNPT-CA")
+    results = [
+        SignedInTurn(**{**dict(one), "signing": None}, turns=(Turn(signer=wish),) * many)
+        if one.signing
+        else one
+        for one in what.results
+    ]
+    return what.model_copy(update={"results": tuple(results)})
+
+
 def rest(dossier: Dossier | None) -> bytes:
     """A dossier as it is stored."""
     return dossier.model_dump_json().encode() if dossier else b""
@@ -103,7 +129,7 @@ class Life(RuleBasedStateMachine):
         super().__init__()
         self.dossier: Dossier | None = None
         self.facts: list[DossierFact] = []
-        self.asked: list[SigningRequested] = []
+        self.asked: list[SigningRequested | SigningWorkflowRequested] = []
         self.supplement_open = False
         self.fee_open = False
         self.agencies: list[str] = []
@@ -122,12 +148,14 @@ class Life(RuleBasedStateMachine):
         data=st.data(),
         kind=st.sampled_from([kind for kind in KINDS if kind not in CLOSING]),
         channel=st.sampled_from([None, "1", "2", "3"]),
+        signers=st.integers(0, 3),
     )
-    def step(self, data, kind, channel):
+    def step(self, data, kind, channel, signers):
         fields = {name: data.draw(value) for name, value in FIELDS.get(kind, {}).items()}
         if kind != "submit" or channel:
             fields["channel"] = channel
-        self.ask(command(kind, len(self.facts), **fields))
+        what = command(kind, len(self.facts), **fields)
+        self.ask(by_several(what, signers) if signers else what)
 
     @precondition(lambda self: self.dossier is not None)
     @rule()
@@ -146,7 +174,11 @@ class Life(RuleBasedStateMachine):
     @rule(data=st.data(), kind=st.sampled_from(["completed", "failed", "held"]))
     def outcome_of_a_signature(self, data, kind):
         request = data.draw(st.sampled_from(self.asked))
-        self.hear(kind, request.request_id, request.document_id)
+        id_ = data.draw(st.sampled_from(ids_of(request)))
+        before = rest(self.dossier)
+        self.hear(kind, id_, request.document_id)
+        if kind == "completed" and id_ != ids_of(request)[-1]:
+            assert rest(self.dossier) == before
 
     @rule(kind=st.sampled_from(["completed", "failed", "held"]), id_=names)
     def outcome_nobody_asked_for(self, kind, id_):
@@ -175,7 +207,8 @@ class Life(RuleBasedStateMachine):
         flagged = answer.step.flagged
         assert flagged is None or flagged in TABLE.reasons
         for request in answer.signings:
-            assert request.request_id not in {one.request_id for one in self.asked}
+            known = {id_ for one in self.asked for id_ in ids_of(one)}
+            assert known.isdisjoint(ids_of(request))
             self.asked.append(request)
 
     def check_refusal(self, refusal: Refusal, what: Command) -> None:
@@ -340,9 +373,10 @@ class Life(RuleBasedStateMachine):
         if self.dossier is None:
             return
         asked = {one.document_id for one in self.asked}
-        signings = [one.request_id for one in self.dossier.signings]
-        assert signings == [one.request_id for one in self.asked]
-        assert len(signings) == len(set(signings))
+        signings = [[*one.before, one.request_id] for one in self.dossier.signings]
+        assert signings == [ids_of(one) for one in self.asked]
+        every = [id_ for ids in signings for id_ in ids]
+        assert len(every) == len(set(every))
         for paper in self.dossier.state.results:
             assert paper.signing == "none" or paper.id in asked
 

@@ -12,7 +12,7 @@ from common.contracts.commands import Complete
 from common.sealing import KeyRing
 from common.service import Shared
 from dossier.domain import signing_rules
-from dossier.domain.model import Dossier
+from dossier.domain.model import Dossier, SignedInTurn
 from dossier.domain.signing_rules import SigningRules
 from dossier.main import create_app
 from dossier.settings import Settings
@@ -119,6 +119,68 @@ def test_a_rule_holds_from_midnight_in_vietnam() -> None:
         complete = Complete.model_validate({"at": moment, "results": [result()]})
         (one,) = given.applied(complete, live(command("submit")), KEYS.seal).results
         assert (one.signing is not None) is demanded
+
+
+HEAD, SEAL = "001099000008", "0100109106"
+SIGNERS: list[dict[str, Any]] = [
+    {"user": OFFICIAL, "ca_name": "VNPT-CA", "reason": "Thẩm định"},
+    {"user": HEAD, "ca_name": "Viettel-CA", "stamp": {"anchor": "Thủ trưởng"}},
+    {"user": SEAL, "ca_name": "CA2", "seal": True, "stamp": {"page": 0, "box": [1, 2, 3, 4]}},
+]
+TOGETHER: dict[str, Any] = {"signer": None, "signers": SIGNERS}
+
+
+def test_a_rule_can_name_several_signers_in_their_order_and_the_seal_last() -> None:
+    (paper,) = applied(rules(TOGETHER), result())
+    assert isinstance(paper, SignedInTurn)
+    assert paper.signing is None  # nobody is the only one
+    numbers = [KEYS.open(one.signer.sealed_user, code(1)) for one in paper.turns]
+    assert numbers == [OFFICIAL, HEAD, SEAL]
+    assert [one.signer.ca_name for one in paper.turns] == ["VNPT-CA", "Viettel-CA", "CA2"]
+    assert [one.signer.reason for one in paper.turns] == ["Thẩm định", None, None]
+    assert [one.seal for one in paper.turns] == [False, False, True]
+    places = [one.stamp.model_dump() if one.stamp else None for one in paper.turns]
+    assert places == [
+        None,
+        {"anchor": "Thủ trưởng", "page": -1, "box": None},
+        {"anchor": None, "page": 0, "box": (1, 2, 3, 4)},
+    ]
+    assert {"id": paper.id, "name": paper.name, "file": paper.file}.items() <= result().items()
+
+
+def test_none_of_several_signers_stands_anywhere_in_clear() -> None:
+    given = rules(TOGETHER)
+    (paper,) = applied(given, result())
+    said = repr(given) + repr(paper) + given.model_dump_json()
+    assert not [number for number in (OFFICIAL, HEAD, SEAL) if number in said]
+
+
+@pytest.mark.parametrize(
+    "wished", [result(file=None), result(signed=True), {**result(), "code": "KQ.G02"}]
+)
+def test_several_sign_no_result_that_one_would_not(wished: dict[str, Any]) -> None:
+    (paper,) = applied(rules({**TOGETHER, "results": ["KQ.G01"]}), {"code": "KQ.G01", **wished})
+    assert not isinstance(paper, SignedInTurn)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"signer": None}, "either a signer or signers"),
+        ({"signers": SIGNERS}, "either a signer or signers"),
+        ({"signer": None, "signers": []}, "at least 1 item"),
+        ({"signer": None, "signers": SIGNERS[:1] * 21}, "at most 20 items"),
+        ({"signer": None, "signers": SIGNERS[::-1]}, "a seal is the last signature"),
+        ({"signer": {**SIGNERS[0], "seal": True}}, "Extra inputs"),
+        (
+            {"signer": None, "signers": [{**SIGNERS[0], "stamp": {"page": 0}}]},
+            "either an anchor or a box",
+        ),
+    ],
+)
+def test_a_rule_that_cannot_be_followed_stops_the_start(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        rules(wrong)
 
 
 def test_this_release_demands_nothing() -> None:

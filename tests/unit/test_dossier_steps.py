@@ -4,8 +4,14 @@ from datetime import timedelta
 
 import pytest
 
-from common.contracts.commands import Command
-from common.contracts.dossier import DossierState, ResultSigned, ResultSigningFailed
+from common.contracts.commands import Command, Complete, SigningWish
+from common.contracts.dossier import (
+    DossierState,
+    ResultSigned,
+    ResultSigningFailed,
+    SigningRequested,
+    SigningWorkflowRequested,
+)
 from common.contracts.signature import (
     SignatureAugmented,
     SignatureCompleted,
@@ -13,7 +19,7 @@ from common.contracts.signature import (
     SignatureHeld,
 )
 from dossier.domain import signatures, steps, table
-from dossier.domain.model import Dossier, Refusal, Taken
+from dossier.domain.model import Dossier, Refusal, SignedInTurn, Taken, Turn
 from tests.support.dossiers import AGENCY, FILE, SIGNED, START, code, command, result
 
 TABLE = table.load()
@@ -253,9 +259,14 @@ def outcome(request, kind=SignatureCompleted, **fields):
     return kind(**said, **{**least, **fields})
 
 
+def asked_with(taken: Taken) -> list[SigningRequested]:
+    """What one signer each is asked with."""
+    return [one for one in taken.signings if isinstance(one, SigningRequested)]
+
+
 def test_a_result_to_be_signed_is_asked_for_once():
     taken = take(live(SUBMIT, RECEIVE), completed(result("kq1", signed=True), result("kq2")))
-    (request,) = taken.signings
+    (request,) = asked_with(taken)
     assert (request.dossier_code, request.agency) == (code(1), AGENCY)
     assert (request.document_id, request.file) == ("kq1", FILE)
     assert request.signer.ca_name == "VNPT-CA"
@@ -269,8 +280,8 @@ def test_the_request_id_is_the_same_for_the_same_step_and_another_for_another():
     later = take(
         take(before, command("progress", 3)).dossier, completed(result("kq1", signed=True))
     )
-    assert [r.request_id for r in one.signings] == [r.request_id for r in same.signings]
-    ids = {r.request_id for r in (*one.signings, *later.signings)}
+    assert [r.request_id for r in asked_with(one)] == [r.request_id for r in asked_with(same)]
+    ids = {r.request_id for r in (*asked_with(one), *asked_with(later))}
     assert len(ids) == 3
 
 
@@ -281,7 +292,7 @@ def asked_once() -> tuple[Dossier, Taken]:
 
 def test_a_signed_result_takes_the_place_of_the_unsigned():
     before, asked = asked_once()
-    taken = signatures.record(before, outcome(asked.signings[0].request_id))
+    taken = signatures.record(before, outcome(asked_with(asked)[0].request_id))
     assert taken is not None
     assert isinstance(taken.fact, ResultSigned)
     first, second = taken.dossier.state.results
@@ -294,7 +305,7 @@ def test_a_signed_result_takes_the_place_of_the_unsigned():
 
 def test_an_augmented_result_takes_the_place_of_the_signed_one_and_of_no_other():
     before, asked = asked_once()
-    request_id = asked.signings[0].request_id
+    request_id = asked_with(asked)[0].request_id
     better = {"kind": SignatureAugmented, "file": "c" * 64, "level": "b-t"}
     early = outcome(request_id, **better, replaces=SIGNED)
     assert signatures.record(before, early) is None
@@ -322,7 +333,7 @@ def test_an_augmented_result_takes_the_place_of_the_signed_one_and_of_no_other()
 )
 def test_a_result_that_was_not_signed_says_why(fact, signing, words):
     before, asked = asked_once()
-    taken = signatures.record(before, outcome(asked.signings[0].request_id, **fact))
+    taken = signatures.record(before, outcome(asked_with(asked)[0].request_id, **fact))
     assert taken is not None
     assert isinstance(taken.fact, ResultSigningFailed)
     assert taken.dossier.state.results[0].signing == signing
@@ -334,7 +345,7 @@ def test_a_result_that_was_not_signed_says_why(fact, signing, words):
 def test_an_outcome_after_the_return_is_recorded():
     before, asked = asked_once()
     returned = take(before, command("return", 6)).dossier
-    taken = signatures.record(returned, outcome(asked.signings[0].request_id))
+    taken = signatures.record(returned, outcome(asked_with(asked)[0].request_id))
     assert taken is not None
     assert (taken.step.status, taken.dossier.state.status) == ("10", "10")
     assert taken.dossier.state.results[0].signing == "signed"
@@ -342,7 +353,7 @@ def test_an_outcome_after_the_return_is_recorded():
 
 def test_a_held_signature_may_still_be_decided():
     before, asked = asked_once()
-    request = asked.signings[0].request_id
+    request = asked_with(asked)[0].request_id
     held = signatures.record(before, outcome(request, SignatureHeld))
     assert held is not None
     assert signatures.record(held.dossier, outcome(request, SignatureHeld)) is None
@@ -355,7 +366,7 @@ def test_a_held_signature_may_still_be_decided():
 @pytest.mark.parametrize("second", [SignatureCompleted, SignatureFailed, SignatureHeld])
 def test_a_final_outcome_stays(first, second):
     before, asked = asked_once()
-    request = asked.signings[0].request_id
+    request = asked_with(asked)[0].request_id
     ended = signatures.record(before, outcome(request, first))
     assert ended is not None
     assert signatures.record(ended.dossier, outcome(request, second)) is None
@@ -363,22 +374,182 @@ def test_a_final_outcome_stays(first, second):
 
 def test_an_outcome_nobody_asked_for_changes_nothing():
     before, asked = asked_once()
-    other = take(live(SUBMIT), completed(result("kq1", signed=True))).signings[0]
-    assert other.request_id != asked.signings[0].request_id
+    (other,) = asked_with(take(live(SUBMIT), completed(result("kq1", signed=True))))
+    assert other.request_id != asked_with(asked)[0].request_id
     assert signatures.record(before, outcome(other.request_id)) is None
 
 
 def test_a_failed_result_can_be_asked_for_again_and_the_old_request_no_longer_counts():
     before, asked = asked_once()
-    old = asked.signings[0].request_id
+    old = asked_with(asked)[0].request_id
     held = signatures.record(before, outcome(old, SignatureHeld))
     assert held is not None
     again = take(held.dossier, completed(result("kq1", signed=True)))
-    new = again.signings[0].request_id
+    new = asked_with(again)[0].request_id
     assert new != old
     assert signatures.record(again.dossier, outcome(old)) is None
     signed = signatures.record(again.dossier, outcome(new))
     assert signed is not None
+
+
+# Several signatures on one result
+
+
+def by_several(many: int = 3, **fields: object) -> Complete:
+    """A result that so many have to sign, as a rule has it; and one that nobody does."""
+    complete = completed(result("kq1"), result("kq2"))
+    first, second = complete.results
+    turns = tuple(
+        Turn(signer=SigningWish(sealed_user=f"v1.k1.{n}", ca_name="VNPT-CA"), seal=n == many - 1)
+        for n in range(many)
+    )
+    paper = SignedInTurn(**{**dict(first), **fields}, turns=turns)
+    changed: Complete = complete.model_copy(update={"results": (paper, second)})
+    return changed
+
+
+def together(taken: Taken) -> SigningWorkflowRequested:
+    """What several signers are asked with, and nobody else is."""
+    (workflow,) = taken.signings
+    assert isinstance(workflow, SigningWorkflowRequested)
+    return workflow
+
+
+def asked_of_several(many: int = 3) -> tuple[Dossier, SigningWorkflowRequested]:
+    taken = take(live(SUBMIT, RECEIVE), by_several(many))
+    return taken.dossier, together(taken)
+
+
+def note(taken: Taken) -> str:
+    assert taken.step.note is not None
+    return taken.step.note
+
+
+def heard(before: Dossier, *facts) -> tuple[Dossier, list[Taken | None]]:
+    answers = []
+    for fact in facts:
+        answers.append(signatures.record(before, fact))
+        before = answers[-1].dossier if answers[-1] else before
+    return before, answers
+
+
+def test_several_are_asked_for_together_and_never_the_first_alone():
+    taken = take(live(SUBMIT, RECEIVE), by_several())
+    workflow = together(taken)
+    assert (workflow.dossier_code, workflow.document_id, workflow.file) == (code(1), "kq1", FILE)
+    assert [one.signer.sealed_user for one in workflow.signers] == ["v1.k1.0", "v1.k1.1", "v1.k1.2"]
+    assert [one.seal for one in workflow.signers] == [False, False, True]
+    assert len({workflow.workflow_id, *(one.request_id for one in workflow.signers)}) == 4
+    assert [one.signing for one in taken.dossier.state.results] == ["asked", "none"]
+
+
+def test_the_ids_of_several_are_the_same_for_the_same_step_and_others_for_another():
+    before = live(SUBMIT, RECEIVE)
+    one, same = take(before, by_several()), take(before, by_several())
+    later = take(take(before, command("progress", 3)).dossier, by_several())
+    assert one.signings == same.signings
+    ids = {turn.request_id for made in (one, later) for turn in together(made).signers}
+    assert len(ids) == 6
+
+
+def test_a_result_is_signed_when_the_last_has_signed_and_is_what_that_one_left():
+    before, workflow = asked_of_several()
+    first, second, last = (one.request_id for one in workflow.signers)
+    halfway, answers = heard(before, outcome(first, file="c" * 64), outcome(second, file="d" * 64))
+    assert answers == [None, None]
+    assert halfway == before
+    taken = signatures.record(halfway, outcome(last))
+    assert taken is not None
+    assert isinstance(taken.fact, ResultSigned)
+    paper = taken.dossier.state.results[0]
+    assert (paper.signing, paper.file) == ("signed", SIGNED)
+    better = outcome(last, SignatureAugmented, file="e" * 64, level="b-lt", replaces=SIGNED)
+    augmented = signatures.record(taken.dossier, better)
+    assert augmented is not None
+    assert augmented.dossier.state.results[0].file == "e" * 64
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("fact", "words"),
+    [
+        ({"outcome": "rejected-by-user"}, "từ chối"),
+        ({"outcome": "expired"}, "quá thời gian"),
+        ({"outcome": "failed"}, "không ký được"),
+        ({"outcome": "cancelled"}, "hủy"),
+    ],
+)
+def test_one_of_several_who_does_not_sign_ends_it_for_all(place, fact, words):
+    before, workflow = asked_of_several()
+    ids = [one.request_id for one in workflow.signers]
+    taken = signatures.record(before, outcome(ids[place], SignatureFailed, **fact))
+    assert taken is not None
+    assert isinstance(taken.fact, ResultSigningFailed)
+    paper = taken.dossier.state.results[0]
+    assert (paper.signing, paper.file) == ("failed", FILE)
+    assert f"chữ ký thứ {place + 1} trong 3" in note(taken)
+    assert words in note(taken)
+    cancelled = [outcome(one, SignatureFailed, outcome="cancelled") for one in ids[place + 1 :]]
+    _, answers = heard(taken.dossier, *cancelled, *map(outcome, ids))
+    assert set(answers) <= {None}  # whoever comes late changes nothing
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_one_of_several_who_is_held_is_decided_by_an_operator(place):
+    before, workflow = asked_of_several()
+    ids = [one.request_id for one in workflow.signers]
+    held = signatures.record(before, outcome(ids[place], SignatureHeld))
+    assert held is not None
+    assert held.dossier.state.results[0].signing == "held"
+    assert f"chữ ký thứ {place + 1} trong 3" in note(held)
+    signed, _ = heard(held.dossier, *map(outcome, ids[place:]))
+    assert (signed.state.results[0].signing, signed.state.results[0].file) == ("signed", SIGNED)
+    given_up = signatures.record(held.dossier, outcome(ids[place], SignatureFailed))
+    assert given_up is not None
+    assert given_up.dossier.state.results[0].signing == "failed"
+
+
+def test_what_comes_late_of_those_before_does_not_touch_the_signed_result():
+    before, workflow = asked_of_several()
+    first, second, last = (one.request_id for one in workflow.signers)
+    signed, _ = heard(before, outcome(last))
+    late = [
+        outcome(first, SignatureHeld),
+        outcome(second, SignatureFailed),
+        outcome(first, SignatureAugmented, file="c" * 64, level="b-t", replaces=SIGNED),
+    ]
+    after, answers = heard(signed, *late)
+    assert (after, answers) == (signed, [None] * 3)
+
+
+def test_several_signers_of_a_result_that_was_asked_for_again_no_longer_count():
+    before, workflow = asked_of_several()
+    ids = [one.request_id for one in workflow.signers]
+    held, _ = heard(before, outcome(ids[0], SignatureHeld))
+    again = take(held, by_several(2)).dossier
+    same, answers = heard(
+        again, outcome(ids[1], SignatureFailed), outcome(ids[2]), outcome(ids[0], SignatureHeld)
+    )
+    assert (same, answers) == (again, [None] * 3)
+
+
+def test_a_result_that_several_sign_cannot_be_replaced_meanwhile():
+    before, _ = asked_of_several()
+    assert refused(before, completed(result("kq1"))).problem.slug == "step-not-possible"
+
+
+def test_a_result_that_several_sign_needs_a_file():
+    assert refused(live(SUBMIT, RECEIVE), by_several(file=None)).problem.slug == "invalid-results"
+
+
+def test_a_seal_alone_is_a_workflow_of_one():
+    before, workflow = asked_of_several(1)
+    (only,) = workflow.signers
+    taken = signatures.record(before, outcome(only.request_id, SignatureFailed))
+    assert taken is not None
+    assert "chữ ký thứ" not in note(taken)
+    signed, _ = heard(before, outcome(only.request_id))
+    assert signed.state.results[0].signing == "signed"
 
 
 def refused(before: Dossier, what: Command) -> Refusal:

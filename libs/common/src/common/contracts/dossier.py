@@ -316,6 +316,55 @@ class SigningRequested(Event):
     """Format and level, such as ``pades-b-lt``; PAdES B-B where it is not said."""
 
 
+class Stamp(Data):
+    """Where a visible stamp is put on a PDF: beside a text, or into a box of a page."""
+
+    anchor: str | None = None
+    """Text beside which it is put; else ``page`` and ``box``."""
+    page: int = -1
+    """From 0; negative from the end."""
+    box: tuple[float, float, float, float] | None = None
+    """Left, bottom, right, top in points from the page's lower left corner."""
+
+
+class SigningTurn(Data):
+    """One of several who sign a document, each what the one before left."""
+
+    request_id: UUID
+    """Of this signature; the facts about it name it."""
+    signer: SigningWish
+    stamp: Stamp | None = None
+    seal: bool = False
+    """An agency's seal: the last signature, after which none may follow."""
+
+
+class SigningWorkflowRequested(Event):
+    """A result paper is to be signed by several, one after the other.
+
+    An event of its own, so that who knows of one signer only never takes the first of several for
+    the only one. All are taken in, or none. The file of the last signature is the signed paper;
+    where one does not sign, those after him are not asked. Ids are stable, as those of one signer.
+    """
+
+    TYPE: ClassVar[str] = "signing.workflow-requested.v1"
+    PRODUCER: ClassVar[str] = "dossier"
+    ORDERED: ClassVar[bool] = False
+
+    workflow_id: UUID
+    dossier_code: str
+    agency: str
+    document_id: str
+    document_name: str
+    file: str
+    """SHA-256 of the PDF in the file store, as it is before the first signature."""
+    signers: tuple[SigningTurn, ...]
+    """In their order; at least one."""
+    procedure_code: str | None = None
+    profile: str | None = None
+    """Format and level of the last signature, such as ``pades-b-lt``; PAdES B-B where it is not
+    said, as the others always are."""
+
+
 class SubmissionApplied(Event):
     """A submission took effect."""
 

@@ -5,10 +5,13 @@ from datetime import datetime
 from uuid import UUID
 
 from common.contracts.base import Data
+from common.contracts.commands import Result, SigningWish
 from common.contracts.dossier import (
     DossierFact,
     DossierState,
     SigningRequested,
+    SigningWorkflowRequested,
+    Stamp,
     Status,
     StepTaken,
     Supplement,
@@ -20,7 +23,26 @@ class Signing(Data):
     """A signature that was asked for; a result's last one is the one that counts."""
 
     request_id: UUID
+    """Of several signatures one after the other, the last: what it left is the result."""
     result: str
+    before: tuple[UUID, ...] = ()
+    """Of several, those before the last, in their order."""
+    workflow: UUID | None = None
+    """Of several, what they have in common."""
+
+
+class Turn(Data):
+    """One of several who are to sign a result."""
+
+    signer: SigningWish
+    stamp: Stamp | None = None
+    seal: bool = False
+
+
+class SignedInTurn(Result):
+    """A result that several have to sign, one after the other; a rule says so, never a command."""
+
+    turns: tuple[Turn, ...]
 
 
 class Erasure(Data):
@@ -62,7 +84,7 @@ class Taken:
     dossier: Dossier
     step: StepTaken
     fact: DossierFact
-    signings: tuple[SigningRequested, ...] = ()
+    signings: tuple[SigningRequested | SigningWorkflowRequested, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from common.contracts.signature import (
     SignatureFailed,
     SignatureHeld,
 )
-from dossier.domain.model import Dossier, Taken
+from dossier.domain.model import Dossier, Signing, Taken
 
 _OUTCOMES = {
     "rejected-by-user": "người ký từ chối",
@@ -29,11 +29,14 @@ def record(before: Dossier, fact: SignatureFact) -> Taken | None:
 
     None where it changes nothing: the request is not of this dossier, a later one took its place,
     or its outcome is known already. A document that was augmented takes the place of the one that
-    it was made from, and of no other.
+    it was made from, and of no other. Of several signatures one after the other only the last makes
+    the result a signed one, and one that comes to nothing ends all.
     """
-    paper = _paper(before, fact)
-    if paper is None:
+    found = _paper(before, fact)
+    if found is None:
         return None
+    paper, signing = found
+    which = _which(signing, fact)
     kind: type[DossierFact]
     match fact:
         case SignatureCompleted():
@@ -47,13 +50,13 @@ def record(before: Dossier, fact: SignatureFact) -> Taken | None:
         case SignatureFailed():
             kind, name = ResultSigningFailed, "result-signing-failed"
             after = paper.model_copy(update={"signing": "failed"})
-            note = f"Kết quả {paper.id} chưa được ký số: {_OUTCOMES[fact.outcome]}"
+            note = f"Kết quả {paper.id} chưa được ký số{which}: {_OUTCOMES[fact.outcome]}"
         case SignatureHeld():
             if paper.signing == "held":
                 return None
             kind, name = ResultSigningFailed, "result-signing-held"
             after = paper.model_copy(update={"signing": "held"})
-            note = f"Kết quả {paper.id} chưa rõ đã được ký số hay chưa, chờ kiểm tra"
+            note = f"Kết quả {paper.id} chưa rõ đã được ký số hay chưa{which}, chờ kiểm tra"
         case _:
             return None
     results = tuple(after if other.id == paper.id else other for other in before.state.results)
@@ -71,15 +74,30 @@ def record(before: Dossier, fact: SignatureFact) -> Taken | None:
     return Taken(dossier, step, kind(dossier=state, step=step))
 
 
-def _paper(dossier: Dossier, fact: SignatureFact) -> ResultPaper | None:
+def _paper(dossier: Dossier, fact: SignatureFact) -> tuple[ResultPaper, Signing] | None:
     """The result that waits for this request's outcome, or is what it made better."""
-    last = {signing.result: signing.request_id for signing in dossier.signings}
+    last = {signing.result: signing for signing in dossier.signings}
     for paper in dossier.state.results:
-        if last.get(paper.id) != fact.request_id:
+        signing = last.get(paper.id)
+        if signing is None:
+            continue
+        if fact.request_id in signing.before:
+            # Those who follow are asked by whoever signs: to the dossier nothing has happened.
+            passed = isinstance(fact, SignatureCompleted | SignatureAugmented)
+            return None if passed or paper.signing not in ("asked", "held") else (paper, signing)
+        if signing.request_id != fact.request_id:
             continue
         if isinstance(fact, SignatureAugmented):
             if (paper.signing, paper.file) == ("signed", fact.replaces):
-                return paper
+                return paper, signing
         elif paper.signing in ("asked", "held"):
-            return paper
+            return paper, signing
     return None
+
+
+def _which(signing: Signing, fact: SignatureFact) -> str:
+    """Of several signatures, which one it is."""
+    if not signing.before:
+        return ""
+    ids = (*signing.before, signing.request_id)
+    return f" (chữ ký thứ {ids.index(fact.request_id) + 1} trong {len(ids)})"

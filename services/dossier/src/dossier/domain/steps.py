@@ -38,6 +38,7 @@ from common.contracts.dossier import (
     FeeRequested,
     Rating,
     SigningRequested,
+    SigningWorkflowRequested,
     StepTaken,
     SupplementGiven,
     SupplementRequested,
@@ -120,7 +121,7 @@ def obey(
     if problem is not None:
         return Refusal(problem)
     flag = version.flag(before, command)
-    asked: tuple[SigningRequested, ...] = ()
+    asked: tuple[SigningRequested | SigningWorkflowRequested, ...] = ()
     if isinstance(command, Submit):
         after = Dossier(state=_submitted(command, code, agency, submission), steps=1)
         taken_by = agency

@@ -29,6 +29,8 @@ from signature_connector.api.requests import (
 from signature_connector.domain.profiles import Mark, Options
 from signature_connector.domain.requests import Request
 from signature_connector.use_cases.requests import placed, take_in
+from signature_connector.use_cases.workflows import LONGEST, check_order, in_turn
+from signature_connector.use_cases.workflows import Turn as InTurn
 
 router = APIRouter(prefix="/v1", tags=["signing"])
 
@@ -50,14 +52,11 @@ class NewWorkflow(How):
     agency: AgencyCode
     procedure: ProcedureCode | None = None
     document: Document
-    signers: list[Turn] = Field(min_length=1, max_length=20)
+    signers: list[Turn] = Field(min_length=1, max_length=LONGEST)
 
     @model_validator(mode="after")
     def _seal_last(self) -> "NewWorkflow":
-        if any(one.seal for one in self.signers[:-1]):
-            raise ValueError("a seal is the last signature")
-        if not self.profile.startswith("pades-"):
-            raise ValueError("only a PDF is signed by several, one after the other")
+        check_order(self.profile, [one.seal for one in self.signers])
         return self
 
 
@@ -97,40 +96,40 @@ async def request_signatures(
     workflow = await _checked(
         idempotency_key, principal, wanted, blobs, {"/document/file": wanted.document.file}
     )
-    now = datetime.now(UTC)
-    requests: list[Request] = []
-    for place, turn in enumerate(wanted.signers):
+    turns = []
+    for place, signer in enumerate(wanted.signers):
         request_id = uuid5(workflow, str(place))
-        stamp = turn.stamp or wanted.stamp
-        options = Options(
-            reason=turn.reason or wanted.reason,
-            stamp=Mark(stamp.anchor, stamp.page, stamp.box) if stamp else None,
-            final=turn.seal,
-            augment=wanted.augment,
-        )
-        last = place == len(wanted.signers) - 1
-        requests.append(
-            Request(
+        stamp = signer.stamp or wanted.stamp
+        turns.append(
+            InTurn(
                 request_id=request_id,
-                client=principal.client_id,
-                dossier_code=None,
-                agency=wanted.agency,
-                procedure=wanted.procedure,
-                document_id=wanted.document.id,
-                document_name=wanted.document.name,
-                file=wanted.document.file,
-                ca_name=turn.ca_name,
-                sealed_user=core.keys.seal(turn.user, str(request_id)),
-                # What is for the long term is added once, to the last signature.
-                profile=wanted.profile if last else "pades-b-b",
-                options=options.written(),
-                workflow=workflow,
-                place=place,
-                after=requests[-1].request_id if requests else None,
-                created_at=now,
-                traceparent=current_traceparent(),
+                ca_name=signer.ca_name,
+                sealed_user=core.keys.seal(signer.user, str(request_id)),
+                options=Options(
+                    reason=signer.reason or wanted.reason,
+                    stamp=Mark(stamp.anchor, stamp.page, stamp.box) if stamp else None,
+                    final=signer.seal,
+                    augment=wanted.augment,
+                ),
             )
         )
+    whole = Request(
+        request_id=workflow,
+        client=principal.client_id,
+        dossier_code=None,
+        agency=wanted.agency,
+        procedure=wanted.procedure,
+        document_id=wanted.document.id,
+        document_name=wanted.document.name,
+        file=wanted.document.file,
+        ca_name="",
+        sealed_user="",
+        profile=wanted.profile,
+        workflow=workflow,
+        created_at=datetime.now(UTC),
+        traceparent=current_traceparent(),
+    )
+    requests = in_turn(whole, turns)
     async with core.outbox.transaction() as unit:
         taken = await take_in(unit, core.keys, [placed(choice, one) for one in requests])
     wake()

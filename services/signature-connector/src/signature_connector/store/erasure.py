@@ -18,10 +18,12 @@ SEAL_PLACES: Mapping[str, str] = MappingProxyType(
 )
 """What ``common.seals`` counts here."""
 
+# Who waits for a signer before him is as far as that one: under way with him, or at rest, since
+# what is held can only be given up once it was erased, and then nobody after it is asked.
 _UNDER_WAY = text(
     """
     SELECT count(*) FROM signing_request WHERE dossier_code = ANY(CAST(:dossiers AS text[]))
-      AND state = ANY(CAST(:states AS text[]))
+      AND state = ANY(CAST(:states AS text[])) AND ready
     """
 )
 _ERASE = text(

@@ -133,6 +133,26 @@ async def insert(
     return set(added.scalars())
 
 
+_OTHERS = text(
+    """
+    SELECT EXISTS (
+        SELECT FROM signing_request
+        WHERE after = ANY(CAST(:ids AS uuid[])) AND request_id <> ALL(CAST(:ids AS uuid[]))
+    ) OR EXISTS (
+        SELECT FROM signing_request
+        WHERE batch = ANY(CAST(:batches AS uuid[])) AND request_id <> ALL(CAST(:ids AS uuid[])))
+    """
+)
+
+
+async def others_of(connection: AsyncConnection, requests: Iterable[Request]) -> bool:
+    """Whether there are further requests that follow these, or are of the same batches."""
+    ids = [request.request_id for request in requests]
+    batches = {request.batch for request in requests if request.batch is not None}
+    found = await connection.execute(_OTHERS, {"ids": ids, "batches": list(batches)})
+    return bool(found.scalar_one())
+
+
 _CLAIM = text(
     f"""
     WITH turns AS (

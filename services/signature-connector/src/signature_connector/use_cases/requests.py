@@ -1,6 +1,6 @@
 """Taking requests in, from events and from REST."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
@@ -21,7 +21,8 @@ async def take_in(unit: Unit, keys: KeyRing, wished: Sequence[Request]) -> list[
     """Add requests; one that is known already is answered with what it has become.
 
     Raises:
-        RequestConflict: a known id with another document, signer, profile or place.
+        RequestConflict: a known id with another document, signer, profile or place; or a workflow
+            or batch that is known with fewer requests, or with more.
     """
     first: dict[UUID, Request] = {}
     for request in wished:
@@ -31,7 +32,26 @@ async def take_in(unit: Unit, keys: KeyRing, wished: Sequence[Request]) -> list[
     known = await store.find(unit.connection, list(first.keys() - added))
     for request in known.values():
         _check_same(request, first[request.request_id], keys)
+    await _check_whole(unit, first, known)
     return [known.get(request.request_id, request) for request in wished]
+
+
+async def _check_whole(
+    unit: Unit, wished: Mapping[UUID, Request], known: Mapping[UUID, Request]
+) -> None:
+    """What belongs together is known as a whole, or not at all."""
+    groups = {request.workflow or request.batch for request in known.values()} - {None}
+    if not groups:
+        return
+    more = any(
+        (request.workflow or request.batch) in groups and request.request_id not in known
+        for request in wished.values()
+    )
+    if more or await store.others_of(unit.connection, known.values()):
+        raise RequestConflict(
+            "Yêu cầu đã có với số người ký hoặc số tài liệu khác",
+            "The request is known with other signers, or with other documents",
+        )
 
 
 def _check_same(known: Request, again: Request, keys: KeyRing) -> None:

@@ -107,6 +107,13 @@ PARAMETERS: Mapping[str, tuple[str, Any]] = {
 """By name in small letters."""
 
 PLACES: Mapping[tuple[str, str], tuple[str, Any]] = {
+    ("/v1/signature-verifications", "content"): (
+        (
+            "Nội dung đã ký tách rời: SHA-256 của tệp mà hệ thống này đã tải lên · Content of a "
+            "detached signature: SHA-256 of a file that this client has uploaded"
+        ),
+        FILE,
+    ),
     ("/v1/procedures/", "code"): ("Mã thủ tục · Procedure code", PROCEDURE),
     ("/v1/agencies/", "code"): ("Mã cơ quan, mới hoặc cũ · Agency code, either form", "H49"),
     ("/v1/conformance/", "code"): ("Mã cơ quan, mới hoặc cũ · Agency code, either form", "H49"),

@@ -1,5 +1,6 @@
 """Verification of signatures."""
 
+from gateway import errors
 from gateway.api.examples.form import Told
 
 _CERTIFICATE = {
@@ -76,9 +77,10 @@ TOLD = {
         "Kiểm tra mọi chữ ký trong tài liệu PDF, CMS, XML hoặc JWS: tổ chức cấp chứng thư, thời "
         "gian ký, tính toàn vẹn, hiệu lực, mức chữ ký, những thay đổi sau khi ký, và chính sách "
         "tin cậy đã áp dụng. Với `Accept: application/xml`, báo cáo theo ETSI TS 119 102-2. Tài "
-        "liệu không được lưu lại.",
+        "liệu không được lưu lại. Nội dung của chữ ký tách rời được gửi kèm, hoặc nêu bằng mã "
+        "băm (`content`) của tệp mà hệ thống này đã tải lên.",
         request={"document": "%PDF-1.7 …"},
         answers={200: {"passed": _REPORT}},
-        refusals=("malformed-parts",),
+        refusals=("malformed-parts", errors.NoSuchFile, errors.FileDamaged),
     ),
 }
