@@ -160,8 +160,57 @@ def test_a_signature_that_is_no_ades_has_no_level() -> None:
     adobe = sign(pdf(), signer(), How(subfilter=fields.SigSeedSubFilter.ADOBE_PKCS7_DETACHED))
     one = only(report("pdf", adobe))
     assert (one["format"], one["level"]) == ("pkcs7", None)
-    plain = jws(leave_out=("sigT", "crit", "x5t#S256")).encode()
+    plain = jws(leave_out=("iat", "x5t#S256")).encode()
     assert only(report("jws", plain))["format"] == "jws"
+
+
+def with_sig_t(told: str, **header: Any) -> bytes:
+    given = {"sigT": told, "crit": ["sigT"], **header}
+    return jws(header=given, leave_out=() if "iat" in header else ("iat",)).encode()
+
+
+def test_a_jades_signature_tells_its_time_in_iat() -> None:
+    found = report("jws", jws(header={"iat": 1795323600}).encode())
+    assert outcome(found) == ("TOTAL-PASSED", None)
+    assert only(found)["claimed_at"] == "2026-11-22T05:00:00+00:00"
+    assert codes(found) == []
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ("2025-07-14T23:59:59Z", []),
+        ("2025-07-15T00:00:00Z", ["sigt-deprecated"]),
+        ("2026-11-22T05:00:00Z", ["sigt-deprecated"]),
+    ],
+)
+def test_sig_t_is_accepted_and_in_a_newer_signature_told_of(told: str, said: list[str]) -> None:
+    found = report("jws", with_sig_t(told))
+    assert outcome(found) == ("TOTAL-PASSED", None)
+    assert (only(found)["format"], only(found)["level"]) == ("jades", "B-B")
+    assert only(found)["claimed_at"] == told.replace("Z", "+00:00")
+    assert codes(found) == said
+    sentences = [one for one in only(found)["findings"] if one["code"] in said]
+    assert all("sigT" in one["vi"] and "sigT" in one["en"] for one in sentences)
+
+
+def test_of_iat_and_sig_t_the_first_counts() -> None:
+    found = report("jws", with_sig_t("2001-01-01T00:00:00Z", iat=1795323600))
+    assert only(found)["claimed_at"] == "2026-11-22T05:00:00+00:00"
+    assert codes(found) == ["sigt-deprecated"]
+
+
+@pytest.mark.parametrize("told", [True, "1795323600", None, 10**30, -(10**30), 1e400])
+def test_an_iat_that_is_no_time_claims_none_and_breaks_nothing(told: Any) -> None:
+    found = report("jws", jws(header={"iat": told}).encode())
+    assert (only(found)["claimed_at"], only(found)["level"]) == (None, None)
+
+
+def test_an_iat_that_is_not_signed_is_refused() -> None:
+    protected, payload, value = jws(leave_out=("iat",)).split(".")
+    body = {"payload": payload, "protected": protected, "signature": value}
+    whole = json.dumps({**body, "header": {"iat": 1795323600}}).encode()
+    assert codes(report("jws", whole)) == ["header-refused"]
 
 
 def test_a_document_without_signatures_says_so() -> None:

@@ -124,6 +124,27 @@ class Chains:
         chain.findings = [warning("revocation-unchecked")]
         return chain
 
+    def told_by(
+        self,
+        certificate: x509.Certificate,
+        others: Iterable[x509.Certificate],
+        moment: datetime,
+        data: ValidationData,
+    ) -> bool:
+        """Whether this data alone is enough to know that a certificate was not revoked then.
+
+        Raises:
+            Refusal: it says that the certificate was.
+        """
+        if not (data.ocsps or data.crls):
+            return False
+        attempt = _Attempt(self._policy, certificate, list(others), moment)
+        try:
+            attempt.path("require", data)
+        except _Unknown:
+            return attempt.revoked_later(data, self._until) is not None
+        return True
+
 
 def check_fitness(
     certificate: x509.Certificate, moment: datetime, usage: KeyUsageConstraints = SIGNING
