@@ -81,16 +81,23 @@ def _addresses(
 
 
 def _ocsp_names(certificate: x509.Certificate) -> Iterator[x509.GeneralName]:
-    for one in certificate.authority_information_access_value or ():
+    for one in _extension(certificate, "authority_information_access"):
         if one["access_method"].native == "ocsp":
             yield one["access_location"]
 
 
 def _crl_names(certificate: x509.Certificate) -> Iterator[x509.GeneralName]:
-    for point in certificate.crl_distribution_points_value or ():
+    for point in _extension(certificate, "crl_distribution_points"):
         name = point["distribution_point"]
         if not isinstance(name, core.Void) and name.name == "full_name":
             yield from name.chosen
+
+
+def _extension(certificate: x509.Certificate, name: str) -> core.SequenceOf:
+    """Read alone, so that a broken one takes nothing from the others; twice is forbidden."""
+    extensions = certificate["tbs_certificate"]["extensions"]
+    found = [one["extn_value"] for one in extensions if one["extn_id"].native == name]
+    return found[0].parsed if len(found) == 1 else ()
 
 
 def _address(name: x509.GeneralName) -> str | None:
