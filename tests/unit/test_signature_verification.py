@@ -8,6 +8,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from pyhanko.generated.etsi import ts_11910202 as vr
@@ -405,3 +406,34 @@ def test_every_finding_with_a_meaning_has_words_and_media_types_have_kinds() -> 
     assert INDICATIONS.keys() <= SENTENCES.keys()
     assert set(MEDIA.values()) == {"pdf", "cms", "xml", "jws"}
     assert good_data().crls
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"alg": "\ud800"},
+        {"crit": ["\ud800"], "\ud800": 1},
+        {"alg": "\x00" * 500},
+        {"crit": ["\x00\n"], "\x00\n": 1},
+    ],
+)
+def test_names_that_no_text_can_hold_are_told_nevertheless(header: dict[str, Any]) -> None:
+    found = report("jws", jws(header=header).encode(), xml=True)
+    told = orjson.dumps([one.body() for one in found.findings] + found.facts["signatures"])
+    assert b"\\u0000" not in told, "PostgreSQL has no room for it"
+    assert found.facts["indication"] != "TOTAL-PASSED"
+
+
+def test_a_holder_whose_name_xml_cannot_hold_is_reported_nevertheless() -> None:
+    holder = issue("Nguyễn\x01Văn\x00Ký", authority())
+    found = report("jws", jws(holder=holder).encode(), xml=True, names=True)
+    assert "Nguyễn?Văn?Ký" in found.facts["xml"].decode()
+    assert outcome(found) == ("TOTAL-PASSED", None)
+
+
+def test_what_is_not_verified_is_told_once_however_often_it_stands_there() -> None:
+    protected, payload, value = jws().split(".")
+    body = {"payload": payload, "protected": protected, "signature": value}
+    many = {"etsiU": [{"arcTst": {"tstTokens": []}}] * 5000}
+    found = report("jws", json.dumps({**body, "header": many}).encode())
+    assert codes(found) == ["timestamp-unchecked"]

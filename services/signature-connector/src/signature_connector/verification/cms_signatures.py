@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from asn1crypto import cms
 
-from signature_connector.domain.findings import Refusal, warning
+from signature_connector.domain.findings import Refusal
 from signature_connector.domain.verification import Material
 from signature_connector.verification import cms_archives
 from signature_connector.verification.chains import Chains
@@ -83,7 +83,7 @@ def _check(
     archives, unread = cms_archives.stamps(signed, signer, content, found.stamps)
     found.stamps += archives
     if unread or attribute(signer, _OLD_ARCHIVE, signed=False):
-        found.findings.append(warning("timestamp-unchecked", "archive"))
+        found.named_only()
 
 
 def _digest(algorithm: str, content: bytes) -> bytes:

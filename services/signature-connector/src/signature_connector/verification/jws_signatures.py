@@ -233,7 +233,7 @@ def _read_unsigned(
                 imprint = _archive_imprint(before, items, place)
                 _add_stamps(found, archive, imprint, so_far)
             else:
-                found.findings.append(warning("timestamp-unchecked", "archive"))
+                found.named_only()
         for holder in (part, part.get("tstVD") or {}, part.get("anyValData") or {}):
             values = holder.get("rVals") or {}
             ocsps += [base64.b64decode(one["val"]) for one in values.get("ocspVals", ())]

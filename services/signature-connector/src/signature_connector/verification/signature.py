@@ -81,6 +81,12 @@ class Found:
     findings: list[Finding] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
 
+    def named_only(self) -> None:
+        """There is an archive timestamp of a kind that is not verified; told once."""
+        said = warning("timestamp-unchecked", "archive")
+        if said not in self.findings:
+            self.findings.append(said)
+
     def good(self, code: str, detail: str | None = None) -> None:
         """Something is as it should be."""
         self.findings.append(passed(code, detail))
@@ -434,4 +440,7 @@ def plain(value: Any) -> Any:
         return {key: plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [plain(one) for one in value]
-    return str(value) if isinstance(value, Indication) else value
+    if isinstance(value, Indication):
+        return str(value)
+    # Half of a pair of UTF-16 can stand in JSON, and nowhere else.
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

@@ -375,7 +375,7 @@ class _Signature:
                 so_far = read_so_far(ocsps, crls)
                 self._add_stamps(part, self._archive_imprint(part), so_far)
             elif part.tag in (f"{XADES}ArchiveTimeStamp", f"{XADES141}ArchiveTimeStamp"):
-                self._found.findings.append(warning("timestamp-unchecked", "archive"))
+                self._found.named_only()
             elif part.tag in (f"{XADES}RevocationValues", f"{XADES141}TimeStampValidationData"):
                 _read_revocation(part, ocsps, crls)
         self._found.carried = ValidationData((), tuple(ocsps), tuple(crls))
