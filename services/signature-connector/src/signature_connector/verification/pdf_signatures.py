@@ -169,14 +169,23 @@ def _check_later(
         found.facts["modifications"] = "forms"
         found.findings.append(refused("form-filled"))
         return
+    if signature.docmdp_level is MDPPerm.NO_CHANGES and _adds_fields(signature, reader):
+        raise Refusal("changed-after-signing", "locked")
     if level is ModificationLevel.FORM_FILLING:
-        if signature.docmdp_level is MDPPerm.NO_CHANGES:
-            raise Refusal("changed-after-signing", "locked")
         found.facts["modifications"] = "signatures"
         found.good("further-signatures")
     else:
         found.facts["modifications"] = "validation-data"
         found.good("validation-data-added")
+
+
+def _adds_fields(signature: EmbeddedPdfSignature, reader: PdfFileReader) -> bool:
+    """Whether there are fields for signatures, empty or not, that were not there when it was made;
+    those of timestamps do not count (ISO 32000-2, 12.8.2.2)."""
+    base = reader.get_historical_resolver(signature.signed_revision)
+    known = {name for name, _, _ in enumerate_sig_fields(base)}
+    known |= {one.field_name for one in reader.embedded_timestamp_signatures}
+    return any(name not in known for name, _, _ in enumerate_sig_fields(reader))
 
 
 def _allowed(signature: EmbeddedPdfSignature, result: DiffResult) -> bool:
