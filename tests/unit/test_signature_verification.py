@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from io import BytesIO
@@ -10,7 +11,11 @@ from typing import Any
 
 import orjson
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 from pyhanko.generated.etsi import ts_11910202 as vr
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.sign import fields
@@ -437,3 +442,50 @@ def test_what_is_not_verified_is_told_once_however_often_it_stands_there() -> No
     many = {"etsiU": [{"arcTst": {"tstTokens": []}}] * 5000}
     found = report("jws", json.dumps({**body, "header": many}).encode())
     assert codes(found) == ["timestamp-unchecked"]
+
+
+def _ring(names: int, each: int) -> Holder:
+    """A signer below CAs that issue one another in a ring, several of each name, with one key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+
+    def named(number: int) -> x509.Name:
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Ring {number}")])
+
+    def made(subject: x509.Name, issuer: x509.Name, usage: Usage) -> x509.Certificate:
+        plain = issue("Ring", None, usage)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(issuer)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(plain.certificate.not_valid_before_utc)
+            .not_valid_after(plain.certificate.not_valid_after_utc)
+        )
+        for extension in plain.certificate.extensions:
+            if isinstance(extension.value, x509.BasicConstraints | x509.KeyUsage):
+                builder = builder.add_extension(extension.value, critical=True)
+        return builder.sign(key, SHA256())
+
+    ring = [
+        made(named(number), named((number + 1) % names), Usage(key=key, authority=True))
+        for number in range(names)
+        for _ in range(each)
+    ]
+    leaf = made(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "L")]), named(0), Usage(key=key))
+    return Holder(leaf, key, tuple(ring))
+
+
+@pytest.mark.parametrize(("names", "each"), [(1, 9), (3, 3), (9, 1)])
+def test_certificates_that_issue_one_another_are_soon_seen_to_lead_nowhere(
+    names: int, each: int
+) -> None:
+    ring = _ring(names, each)
+    chain = [
+        base64.b64encode(one.public_bytes(Encoding.DER)).decode()
+        for one in (ring.certificate, *ring.chain)
+    ]
+    begun = time.process_time()
+    found = report("jws", jws(holder=ring, header={"x5c": chain}).encode())
+    assert time.process_time() - begun < 5, "nine in a ring of one name took more than a minute"
+    assert codes(found) == ["certificate-untrusted"]

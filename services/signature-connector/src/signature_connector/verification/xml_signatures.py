@@ -66,6 +66,7 @@ _C14N = {
 _DEFAULT_C14N = "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"
 _IDS = ("Id", "ID", "id", "{http://www.w3.org/XML/1998/namespace}id")
 _MOST_REFERENCES = 100
+_LONGEST_NAME = 200
 _DEEPEST = 200
 
 Element = Any  # lxml has no types
@@ -83,13 +84,24 @@ def verify(material: Material, chains: Chains) -> Iterator[Judged]:
         raise Refusal("no-signature")
     if len(signatures) > MOST_SIGNATURES:
         raise Refusal("too-many-signatures", str(len(signatures)))
+    named = _named(root)
     for number, signature in enumerate(signatures, start=1):
-        found = Found(signature.get("Id") or str(number), "xmldsig")
+        found = Found((signature.get("Id") or str(number))[:_LONGEST_NAME], "xmldsig")
 
         def check(found: Found = found, signature: Element = signature) -> None:
-            _Signature(found, root, signature, material.detached).check()
+            _Signature(found, root, signature, material.detached, named).check()
 
         yield judge(found, check, chains, material.at or material.moment)
+
+
+def _named(root: Element) -> dict[str, list[Element]]:
+    """The elements that references name, by identifier: looked through once for all of them."""
+    wanted = {one.get("URI", "")[1:] for one in root.iter(f"{DS}Reference")}
+    found: dict[str, list[Element]] = {}
+    for one in root.iter(etree.Element):
+        for identifier in wanted.intersection(one.get(name) for name in _IDS):
+            found.setdefault(identifier, []).append(one)
+    return found
 
 
 def check_only_signed(sent: bytes, content: bytes) -> None:
@@ -147,12 +159,18 @@ class _Signature:
     """One signature of a document."""
 
     def __init__(
-        self, found: Found, root: Element, signature: Element, detached: bytes | None
+        self,
+        found: Found,
+        root: Element,
+        signature: Element,
+        detached: bytes | None,
+        named: dict[str, list[Element]],
     ) -> None:
         self._found = found
         self._root = root
         self._signature = signature
         self._detached = detached
+        self._named = named
         self._properties: Element | None = None
 
     def check(self) -> None:
@@ -225,11 +243,7 @@ class _Signature:
             return None
         if not uri[1:] or uri.startswith("#xpointer"):
             raise Refusal("signature-unsupported", "xpointer")
-        hits = [
-            one
-            for one in self._root.iter(etree.Element)
-            if any(one.get(name) == uri[1:] for name in _IDS)
-        ]
+        hits = self._named.get(uri[1:], [])
         if len(hits) != 1:
             raise Refusal("reference-ambiguous", str(len(hits)))
         return hits[0]
