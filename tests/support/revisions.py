@@ -75,7 +75,11 @@ def overwritten(content: bytes) -> bytes:
 
 def unknown_object(content: bytes) -> bytes:
     """An object that nothing leads to."""
-    return updated(content, lambda writer: writer.add_object(TEXT("what for")) and None)
+
+    def add(writer: Writer) -> None:
+        writer.add_object(TEXT("what for"))
+
+    return updated(content, add)
 
 
 def unknown_key(content: bytes) -> bytes:

@@ -439,7 +439,7 @@ def test_a_holder_whose_name_xml_cannot_hold_is_reported_nevertheless() -> None:
 def test_what_is_not_verified_is_told_once_however_often_it_stands_there() -> None:
     protected, payload, value = jws().split(".")
     body = {"payload": payload, "protected": protected, "signature": value}
-    many = {"etsiU": [{"arcTst": {"tstTokens": []}}] * 5000}
+    many: dict[str, Any] = {"etsiU": [{"arcTst": {"tstTokens": []}}] * 5000}
     found = report("jws", json.dumps({**body, "header": many}).encode())
     assert codes(found) == ["timestamp-unchecked"]
 

@@ -166,7 +166,7 @@ def good_until(kind: str, content: bytes) -> datetime | None:
 def _end(told: datetime | None) -> datetime:
     if told is None:
         return datetime.now(UTC) + _WITHOUT_END
-    if not isinstance(told, datetime) or told.tzinfo is None:
+    if told.tzinfo is None:
         raise ValueError("no moment")
     return told.astimezone(UTC)
 
