@@ -63,13 +63,13 @@ def policies(*roots: Holder) -> Policies:
 
 
 @cache
-def tsa() -> Holder:
+def tsa(name: str = "TSA") -> Holder:
     """A timestamp authority below the root."""
     key = rsa.generate_private_key(65537, 2048)
     now = datetime.now(UTC)
     made = (
         x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "TSA")]))
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
         .issuer_name(root().certificate.subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
@@ -296,8 +296,7 @@ def jws(
             for one in (who.certificate, *who.chain[:1])
         ],
         "x5t#S256": b64(hashlib.sha256(der(who)).digest()),
-        "sigT": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "crit": ["sigT"],
+        "iat": int(datetime.now(UTC).timestamp()),
         **(header or {}),
     }
     protected = b64(json.dumps({k: v for k, v in given.items() if k not in leave_out}).encode())

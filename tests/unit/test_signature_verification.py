@@ -2,14 +2,20 @@
 
 import base64
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 from pyhanko.generated.etsi import ts_11910202 as vr
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.sign import fields
@@ -19,8 +25,10 @@ from xsdata.formats.dataclass.parsers import XmlParser
 from xsdata.formats.dataclass.parsers.config import ParserConfig
 
 from signature_connector.domain.assembly import ValidationData
+from signature_connector.domain.findings import warning
 from signature_connector.domain.sentences import SENTENCES
 from signature_connector.domain.verification import INDICATIONS, MEDIA, Kind
+from signature_connector.verification.signature import plain
 from tests.support.signing import (
     Holder,
     How,
@@ -160,8 +168,57 @@ def test_a_signature_that_is_no_ades_has_no_level() -> None:
     adobe = sign(pdf(), signer(), How(subfilter=fields.SigSeedSubFilter.ADOBE_PKCS7_DETACHED))
     one = only(report("pdf", adobe))
     assert (one["format"], one["level"]) == ("pkcs7", None)
-    plain = jws(leave_out=("sigT", "crit", "x5t#S256")).encode()
+    plain = jws(leave_out=("iat", "x5t#S256")).encode()
     assert only(report("jws", plain))["format"] == "jws"
+
+
+def with_sig_t(told: str, **header: Any) -> bytes:
+    given = {"sigT": told, "crit": ["sigT"], **header}
+    return jws(header=given, leave_out=() if "iat" in header else ("iat",)).encode()
+
+
+def test_a_jades_signature_tells_its_time_in_iat() -> None:
+    found = report("jws", jws(header={"iat": 1795323600}).encode())
+    assert outcome(found) == ("TOTAL-PASSED", None)
+    assert only(found)["claimed_at"] == "2026-11-22T05:00:00+00:00"
+    assert codes(found) == []
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ("2025-07-14T23:59:59Z", []),
+        ("2025-07-15T00:00:00Z", ["sigt-deprecated"]),
+        ("2026-11-22T05:00:00Z", ["sigt-deprecated"]),
+    ],
+)
+def test_sig_t_is_accepted_and_in_a_newer_signature_told_of(told: str, said: list[str]) -> None:
+    found = report("jws", with_sig_t(told))
+    assert outcome(found) == ("TOTAL-PASSED", None)
+    assert (only(found)["format"], only(found)["level"]) == ("jades", "B-B")
+    assert only(found)["claimed_at"] == told.replace("Z", "+00:00")
+    assert codes(found) == said
+    sentences = [one for one in only(found)["findings"] if one["code"] in said]
+    assert all("sigT" in one["vi"] and "sigT" in one["en"] for one in sentences)
+
+
+def test_of_iat_and_sig_t_the_first_counts() -> None:
+    found = report("jws", with_sig_t("2001-01-01T00:00:00Z", iat=1795323600))
+    assert only(found)["claimed_at"] == "2026-11-22T05:00:00+00:00"
+    assert codes(found) == ["sigt-deprecated"]
+
+
+@pytest.mark.parametrize("told", [True, "1795323600", None, 10**30, -(10**30), 1e400])
+def test_an_iat_that_is_no_time_claims_none_and_breaks_nothing(told: Any) -> None:
+    found = report("jws", jws(header={"iat": told}).encode())
+    assert (only(found)["claimed_at"], only(found)["level"]) == (None, None)
+
+
+def test_an_iat_that_is_not_signed_is_refused() -> None:
+    protected, payload, value = jws(leave_out=("iat",)).split(".")
+    body = {"payload": payload, "protected": protected, "signature": value}
+    whole = json.dumps({**body, "header": {"iat": 1795323600}}).encode()
+    assert codes(report("jws", whole)) == ["header-refused"]
 
 
 def test_a_document_without_signatures_says_so() -> None:
@@ -356,3 +413,91 @@ def test_every_finding_with_a_meaning_has_words_and_media_types_have_kinds() -> 
     assert INDICATIONS.keys() <= SENTENCES.keys()
     assert set(MEDIA.values()) == {"pdf", "cms", "xml", "jws"}
     assert good_data().crls
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"alg": "\ud800"},
+        {"crit": ["\ud800"], "\ud800": 1},
+        {"alg": "\x00" * 500},
+        {"crit": ["\x00\n"], "\x00\n": 1},
+    ],
+)
+def test_names_that_no_text_can_hold_are_told_nevertheless(header: dict[str, Any]) -> None:
+    found = report("jws", jws(header=header).encode(), xml=True)
+    told = orjson.dumps([one.body() for one in found.findings] + found.facts["signatures"])
+    assert b"\\u0000" not in told, "PostgreSQL has no room for it"
+    assert found.facts["indication"] != "TOTAL-PASSED"
+
+
+def test_what_is_told_of_a_document_is_bounded_and_can_be_written() -> None:
+    assert warning("weak-algorithm", "x" * 5000).detail == "x" * 200
+    assert warning("weak-algorithm", "a\x00\ud800b").detail == "a??b"
+    assert orjson.dumps(plain({"name": ["\ud800"]})) == b'{"name":["?"]}'
+
+
+def test_a_holder_whose_name_xml_cannot_hold_is_reported_nevertheless() -> None:
+    holder = issue("Nguyễn\x01Văn\x00Ký", authority())
+    found = report("jws", jws(holder=holder).encode(), xml=True, names=True)
+    assert "Nguyễn?Văn?Ký" in found.facts["xml"].decode()
+    assert outcome(found) == ("TOTAL-PASSED", None)
+
+
+def test_what_is_not_verified_is_told_once_however_often_it_stands_there() -> None:
+    protected, payload, value = jws().split(".")
+    body = {"payload": payload, "protected": protected, "signature": value}
+    many: dict[str, Any] = {"etsiU": [{"arcTst": {"tstTokens": []}}] * 5000}
+    found = report("jws", json.dumps({**body, "header": many}).encode())
+    assert codes(found) == ["timestamp-unchecked"]
+
+
+def _ring(names: int, each: int) -> Holder:
+    """A signer below CAs that issue one another in a ring, several of each name, with one key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+
+    def named(number: int) -> x509.Name:
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Ring {number}")])
+
+    def made(subject: x509.Name, issuer: x509.Name, usage: Usage) -> x509.Certificate:
+        plain = issue("Ring", None, usage)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(issuer)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(plain.certificate.not_valid_before_utc)
+            .not_valid_after(plain.certificate.not_valid_after_utc)
+        )
+        for extension in plain.certificate.extensions:
+            if isinstance(extension.value, x509.BasicConstraints | x509.KeyUsage):
+                builder = builder.add_extension(extension.value, critical=True)
+        return builder.sign(key, SHA256())
+
+    ring = [
+        made(named(number), named((number + 1) % names), Usage(key=key, authority=True))
+        for number in range(names)
+        for _ in range(each)
+    ]
+    leaf = made(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "L")]), named(0), Usage(key=key))
+    return Holder(leaf, key, tuple(ring))
+
+
+@pytest.mark.parametrize(("names", "each"), [(1, 12), (2, 6), (3, 4), (12, 1)])
+def test_certificates_that_issue_one_another_are_soon_seen_to_lead_nowhere(
+    names: int, each: int
+) -> None:
+    ring = _ring(names, each)
+    chain = [
+        base64.b64encode(one.public_bytes(Encoding.DER)).decode()
+        for one in (ring.certificate, *ring.chain)
+    ]
+    protected, payload, value = jws(holder=ring, header={"x5c": chain[:1]}).split(".")
+    body = {"payload": payload, "protected": protected, "signature": value}
+    others = [{"x509Cert": {"val": one}} for one in chain[1:]]
+    whole = json.dumps({**body, "header": {"etsiU": [{"xVals": others}]}}).encode()
+    begun = time.process_time()
+    found = report("jws", whole)
+    assert time.process_time() - begun < 5, "nine of one name took more than a minute"
+    assert codes(found) == ["certificate-untrusted"]

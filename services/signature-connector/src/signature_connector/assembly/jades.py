@@ -2,7 +2,6 @@
 
 import hashlib
 from base64 import b64decode, b64encode, urlsafe_b64encode
-from datetime import UTC
 
 import orjson
 from asn1crypto import x509 as asn1_x509
@@ -66,8 +65,7 @@ def _header(wish: Wish) -> dict[str, object]:
         "alg": f"{_FAMILY[wish.mechanism]}{wish.digest_algorithm[3:]}",
         "x5t#S256": _encoded(thumbprint).decode(),
         "x5c": [b64encode(one).decode() for one in carried],
-        "sigT": wish.claimed_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "crit": ["sigT"],
+        "iat": int(wish.claimed_at.timestamp()),  # rather than sigT: TS 119 182-1 v1.2.1
     }
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from signature_connector.domain.sentences import SENTENCES
 
+_LONGEST_DETAIL = 200
+
 
 class Level(StrEnum):
     """What a finding means for the verdict."""
@@ -47,17 +49,25 @@ class Finding:
 
 def passed(code: str, detail: str | None = None) -> Finding:
     """Something is as it should be."""
-    return Finding(code, Level.PASSED, detail)
+    return Finding(code, Level.PASSED, _tellable(detail))
 
 
 def warning(code: str, detail: str | None = None) -> Finding:
     """Something to be known that stops nothing."""
-    return Finding(code, Level.WARNING, detail)
+    return Finding(code, Level.WARNING, _tellable(detail))
 
 
 def refused(code: str, detail: str | None = None) -> Finding:
     """The reason why not."""
-    return Finding(code, Level.REFUSED, detail)
+    return Finding(code, Level.REFUSED, _tellable(detail))
+
+
+def _tellable(detail: str | None) -> str | None:
+    """Bounded, and of characters that JSON, XML and the database can hold: a name of the field can
+    come from the document."""
+    if detail is None:
+        return None
+    return "".join(one if one.isprintable() else "?" for one in detail[:_LONGEST_DETAIL])
 
 
 @dataclass(frozen=True, slots=True)

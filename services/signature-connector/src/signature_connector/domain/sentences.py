@@ -367,6 +367,10 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "Dấu thời gian hợp lệ",
         "The timestamp is valid",
     ),
+    "sigt-deprecated": (
+        "Thời điểm ký ghi ở sigT, đã bị thay bằng iat cho chữ ký tạo từ ngày 15/7/2025",
+        "The signing time stands in sigT; for signatures made from 15 July 2025 on it is iat",
+    ),
     "timestamp-bad": (
         "Dấu thời gian không hợp lệ",
         "The timestamp is not valid",

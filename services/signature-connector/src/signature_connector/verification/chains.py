@@ -36,6 +36,7 @@ STAMPING = KeyUsageConstraints(
     key_usage=set(), extd_key_usage={"time_stamping"}, explicit_extd_key_usage_required=True
 )
 NOTHING = ValidationData()
+_MOST_ABOVE, _MOST_OF_ONE_NAME, _MOST_BESIDE = 10, 3, 20
 
 
 @dataclass(slots=True)
@@ -124,6 +125,27 @@ class Chains:
         chain.findings = [warning("revocation-unchecked")]
         return chain
 
+    def told_by(
+        self,
+        certificate: x509.Certificate,
+        others: Iterable[x509.Certificate],
+        moment: datetime,
+        data: ValidationData,
+    ) -> bool:
+        """Whether this data alone is enough to know that a certificate was not revoked then.
+
+        Raises:
+            Refusal: it says that the certificate was.
+        """
+        if not (data.ocsps or data.crls):
+            return False
+        attempt = _Attempt(self._policy, certificate, list(others), moment)
+        try:
+            attempt.path("require", data)
+        except _Unknown:
+            return attempt.revoked_later(data, self._until) is not None
+        return True
+
 
 def check_fitness(
     certificate: x509.Certificate, moment: datetime, usage: KeyUsageConstraints = SIGNING
@@ -208,7 +230,7 @@ class _Attempt:
         brought = [x509.Certificate.load(der) for der in data.certificates]
         context = ValidationContext(
             trust_roots=roots,
-            other_certs=[*issuers, *self.others, *brought],
+            other_certs=[*issuers, *_of_use(self.certificate, [*self.others, *brought])],
             moment=moment,
             allow_fetching=False,
             crls=list(data.crls),
@@ -219,6 +241,46 @@ class _Attempt:
         )
         validator = CertificateValidator(self.certificate, validation_context=context)
         return asyncio.run(validator.async_validate_path())
+
+
+def _of_use(
+    certificate: x509.Certificate, others: Iterable[x509.Certificate]
+) -> list[x509.Certificate]:
+    """Of foreign certificates those that can stand above this one, and beside those (responders).
+
+    The library tries every way from a certificate upwards, by names: ten certificates that issue
+    one another are millions of ways. So few are taken of one name, few altogether, and none that is
+    self-issued: roots come from the policy alone.
+    """
+    by_subject: dict[str, list[x509.Certificate]] = {}
+    by_issuer: dict[str, list[x509.Certificate]] = {}
+    for one in {other.sha256: other for other in others}.values():
+        subject, issuer = _names(one)
+        if subject != issuer:
+            by_subject.setdefault(subject, []).append(one)
+            by_issuer.setdefault(issuer, []).append(one)
+    above: list[x509.Certificate] = []
+    names = [certificate.issuer.hashable]
+    for name in names:
+        for one in by_subject.get(name, ())[:_MOST_OF_ONE_NAME]:
+            if len(above) < _MOST_ABOVE:
+                above.append(one)
+                names += [one.issuer.hashable] if one.issuer.hashable not in names else []
+    beside = [
+        one
+        for name in names
+        for one in by_issuer.get(name, ())[:_MOST_BESIDE]
+        if one.subject.hashable not in names
+    ]
+    return above + beside
+
+
+def _names(certificate: x509.Certificate) -> tuple[str, str]:
+    """Subject and issuer, to be compared; the same for what cannot be read."""
+    try:
+        return str(certificate.subject.hashable), str(certificate.issuer.hashable)
+    except Exception:  # hostile bytes make the parser raise nearly anything
+        return "", ""
 
 
 def _joined(one: ValidationData, other: ValidationData) -> ValidationData:

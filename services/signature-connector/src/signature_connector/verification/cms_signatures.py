@@ -3,12 +3,13 @@
 import hashlib
 from collections.abc import Iterator
 
-from asn1crypto import cms, core, crl, ocsp
+from asn1crypto import cms
 
-from signature_connector.domain.assembly import ValidationData
-from signature_connector.domain.findings import Refusal, warning
+from signature_connector.domain.findings import Refusal
 from signature_connector.domain.verification import Material
+from signature_connector.verification import cms_archives
 from signature_connector.verification.chains import Chains
+from signature_connector.verification.cms_data import carried_by
 from signature_connector.verification.signature import (
     MOST_SIGNATURES,
     Found,
@@ -23,9 +24,7 @@ from signature_connector.verification.signature import (
     signer_certificate,
 )
 
-_OCSP = "1.3.6.1.5.5.7.16.2"  # RFC 5940
-_REVOCATION_VALUES = "1.2.840.113549.1.9.16.2.24"
-_ARCHIVE = ("0.4.0.1733.2.4", "1.2.840.113549.1.9.16.2.48")
+_OLD_ARCHIVE = "1.2.840.113549.1.9.16.2.48"  # archive-time-stamp-v2 (TS 101 733)
 
 
 def verify(material: Material, chains: Chains) -> Iterator[Judged]:
@@ -81,8 +80,10 @@ def _check(
     found.good("covered")
     found.facts["covers"] = ["detached" if embedded is None else "content"]
     found.stamps = signature_stamps(signer)
-    if any(attribute(signer, name, signed=False) for name in _ARCHIVE):
-        found.findings.append(warning("timestamp-unchecked", "archive"))
+    archives, unread = cms_archives.stamps(signed, signer, content, found.stamps)
+    found.stamps += archives
+    if unread or attribute(signer, _OLD_ARCHIVE, signed=False):
+        found.named_only()
 
 
 def _digest(algorithm: str, content: bytes) -> bytes:
@@ -90,58 +91,3 @@ def _digest(algorithm: str, content: bytes) -> bytes:
         return hashlib.new(algorithm, content).digest()
     except ValueError as error:
         raise Refusal("weak-algorithm", algorithm) from error
-
-
-def carried_by(signed: cms.SignedData, signer: cms.SignerInfo) -> ValidationData:
-    """Revocation data in the message and among the signature's unsigned attributes."""
-    ocsps, crls = [], []
-    for choice in signed["crls"] or ():
-        if choice.name == "crl":
-            crls.append(choice.chosen.untag().dump())
-        elif choice.chosen["other_rev_info_format"].dotted == _OCSP:
-            ocsps.append(choice.chosen["other_rev_info"].dump())
-    for value in attribute(signer, _REVOCATION_VALUES, signed=False):
-        more_ocsps, more_crls = _revocation_values(value.dump())
-        ocsps += more_ocsps
-        crls += more_crls
-    return ValidationData((), tuple(ocsps), tuple(crls))
-
-
-class _CRLs(core.SequenceOf):  # type: ignore[misc]  # asn1crypto has no types
-    _child_spec = crl.CertificateList
-
-
-class _OCSPs(core.SequenceOf):  # type: ignore[misc]  # asn1crypto has no types
-    _child_spec = ocsp.BasicOCSPResponse
-
-
-class _RevocationValues(core.Sequence):  # type: ignore[misc]  # asn1crypto has no types
-    """RFC 5126, 6.3.4."""
-
-    _fields = (
-        ("crl_vals", _CRLs, {"explicit": 0, "optional": True}),
-        ("ocsp_vals", _OCSPs, {"explicit": 1, "optional": True}),
-        ("other_rev_vals", core.Any, {"explicit": 2, "optional": True}),
-    )
-
-
-def _revocation_values(der: bytes) -> tuple[list[bytes], list[bytes]]:
-    values = _RevocationValues.load(der)
-    ocsps = [response(one.dump()) for one in (values["ocsp_vals"] or ())]
-    crls = [one.dump() for one in (values["crl_vals"] or ())]
-    return ocsps, crls
-
-
-def response(basic: bytes) -> bytes:
-    """A BasicOCSPResponse as the OCSPResponse that carries it."""
-    return bytes(
-        ocsp.OCSPResponse(
-            {
-                "response_status": "successful",
-                "response_bytes": {
-                    "response_type": "basic_ocsp_response",
-                    "response": ocsp.BasicOCSPResponse.load(basic),
-                },
-            }
-        ).dump()
-    )

@@ -86,7 +86,7 @@ def _signature(
     if found.certificate is not None:
         told = signer_of(found.certificate, names=material.names)
         signer = vr.SignerInformationType(
-            signer_certificate=_reference(found.certificate), signer=told["name"]
+            signer_certificate=_reference(found.certificate), signer=_text(told["name"])
         )
     process = _PROCESSES.get(one.level or "", "Basic")
     return vr.SignatureValidationReportType(
@@ -198,6 +198,11 @@ def _digest(algorithm: str, value: bytes) -> xades.DigestAlgAndValueType:
         digest_method=ds.DigestMethod(algorithm=_DIGESTS[algorithm]),
         digest_value=ds.DigestValue(value),
     )
+
+
+def _text(told: str | None) -> str | None:
+    """Of characters that XML can hold: names in certificates are of any."""
+    return told and "".join(one if one.isprintable() else "?" for one in told)
 
 
 def _time(moment: datetime) -> XmlDateTime:

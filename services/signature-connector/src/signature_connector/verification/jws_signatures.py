@@ -3,8 +3,8 @@
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from asn1crypto import x509
@@ -19,7 +19,9 @@ from signature_connector.verification.signature import (
     Found,
     Judged,
     Stamped,
+    check_count,
     judge,
+    read_so_far,
 )
 
 _SCHEMES = {
@@ -27,11 +29,13 @@ _SCHEMES = {
     **{f"PS{bits}": Scheme("rsassa_pss", f"sha{bits}") for bits in (256, 384, 512)},
     **{f"ES{bits}": Scheme("ecdsa", f"sha{bits}") for bits in (256, 384, 512)},
 }
+_SIGT_UNTIL = datetime(2025, 7, 15, tzinfo=UTC)
+"""From here on a signature names its time in ``iat`` alone (TS 119 182-1 v1.2.1)."""
 _CURVES = {"ES256": 256, "ES384": 384, "ES512": 521}
 _UNDERSTOOD = frozenset({"b64", "sigT", "x5t#S256", "x5t#o", "sigX5ts", "srCms", "sigPl", "iat"})
 _ADVANCED = frozenset({"x5t#S256", "x5t#o", "sigX5ts"})
 _MOST_CERTIFICATES = 10
-_HEADER_ALONE = ("alg", "crit", "b64", "x5c", "x5t#S256", "x5t#o", "sigX5ts", "sigT", "sigD")
+_HEADER_ALONE = ("alg", "crit", "b64", "x5c", "x5t#S256", "x5t#o", "sigX5ts", "sigT", "iat", "sigD")
 """Read from the protected header alone: what is not signed could be swapped."""
 
 
@@ -105,14 +109,17 @@ def _check(found: Found, payload: str, one: Mapping[str, Any], detached: bytes |
     signed, octets = _signed(header, protected, payload, detached)
     found.signed_digest = (scheme.digest, hashlib.new(scheme.digest, octets).digest())
     check_value(found.certificate, scheme, found.value, signed)
-    found.advanced = bool(_ADVANCED & header.keys()) and bool({"sigT", "iat"} & header.keys())
-    found.form = "jades" if found.advanced else "jws"
     found.claimed_at = _claimed(header)
+    found.advanced = bool(_ADVANCED & header.keys()) and found.claimed_at is not None
+    found.form = "jades" if found.advanced else "jws"
+    if "sigT" in header and (found.claimed_at is None or found.claimed_at >= _SIGT_UNTIL):
+        found.findings.append(warning("sigt-deprecated"))
     found.good("algorithms-allowed", found.mechanism)
     found.good("intact")
     found.good("covered")
     found.facts["covers"] = ["detached" if detached is not None else "payload"]
-    _read_unsigned(found, unprotected, str(one.get("signature")))
+    head, _, middle = signed.partition(b".")
+    _read_unsigned(found, unprotected, (middle, head, str(one.get("signature"))))
 
 
 def _scheme(header: Mapping[str, Any]) -> Scheme:
@@ -188,33 +195,87 @@ def _signed(
 
 
 def _claimed(header: Mapping[str, Any]) -> datetime | None:
+    """When the signer says to have signed; of both, ``iat`` counts (TS 119 182-1 v1.2.1)."""
+    told = header.get("iat")
+    if isinstance(told, int | float) and not isinstance(told, bool):
+        return datetime.fromtimestamp(told, UTC)
     told = header.get("sigT")
     if isinstance(told, str):
         claimed = datetime.fromisoformat(told)
         return claimed if claimed.tzinfo else None
-    told = header.get("iat")
-    if isinstance(told, int):
-        return datetime.fromtimestamp(told).astimezone()
     return None
 
 
-def _read_unsigned(found: Found, unprotected: Mapping[str, Any], signature: str) -> None:
-    """Timestamps and revocation data (``etsiU``, TS 119 182-1, 5.3)."""
+def _read_unsigned(
+    found: Found, unprotected: Mapping[str, Any], before: tuple[bytes, bytes, str]
+) -> None:
+    """Timestamps and data for validation (``etsiU``, TS 119 182-1, 5.3), in their order.
+
+    Args:
+        before: what stands before them: the payload as it is signed, the protected header and the
+            signature as they are written.
+    """
+    items = unprotected.get("etsiU") or []
+    if not isinstance(items, list):
+        raise Refusal("header-refused", "etsiU")
+    encoded = all(isinstance(one, str) for one in items)
     ocsps: list[bytes] = []
     crls: list[bytes] = []
-    for item in unprotected.get("etsiU") or ():
+    for place, item in enumerate(items):
         part = _object(_decoded(item)) if isinstance(item, str) else item
-        for token in (part.get("sigTst") or {}).get("tstTokens", ()):
-            found.stamps.append(Stamped(base64.b64decode(token["val"]), _imprint(signature)))
-        values = part.get("rVals") or {}
-        ocsps += [base64.b64decode(one["val"]) for one in values.get("ocspVals", ())]
-        crls += [base64.b64decode(one["val"]) for one in values.get("crlVals", ())]
-        for one in part.get("xVals") or ():
-            der = base64.b64decode(one["x509Cert"]["val"])
-            found.others.append(x509.Certificate.load(der, strict=True))
-        if "arcTst" in part:
-            found.findings.append(warning("timestamp-unchecked", "archive"))
+        if "sigTst" in part:
+            _add_stamps(found, part["sigTst"], _imprint(before[2]))
+        archive = part.get("arcTst")
+        if archive is not None:
+            # In clear the components would have to be canonicalised in a way that is not settled.
+            if encoded and len(part) == 1 and archive.keys() == {"tstTokens"}:
+                so_far = read_so_far(ocsps, crls)
+                imprint = _archive_imprint(before, items, place)
+                _add_stamps(found, archive, imprint, so_far)
+            else:
+                found.named_only()
+        for holder in (part, part.get("tstVD") or {}, part.get("anyValData") or {}):
+            values = holder.get("rVals") or {}
+            ocsps += [base64.b64decode(one["val"]) for one in values.get("ocspVals", ())]
+            crls += [base64.b64decode(one["val"]) for one in values.get("crlVals", ())]
+            for one in holder.get("xVals") or ():
+                der = base64.b64decode(one["x509Cert"]["val"])
+                found.others.append(x509.Certificate.load(der, strict=True))
     found.carried = ValidationData((), tuple(ocsps), tuple(crls))
+
+
+def _add_stamps(
+    found: Found,
+    container: Mapping[str, Any],
+    imprint: Callable[[str], bytes],
+    archived: Callable[[], ValidationData] | None = None,
+) -> None:
+    """Tokens of one container are over the same, and not over one another."""
+    before = range(len(found.stamps))
+    for one in container.get("tstTokens", ()):
+        check_count(len(found.stamps) + 1)
+        token = base64.b64decode(one["val"])
+        found.stamps.append(
+            Stamped(token, imprint)
+            if archived is None
+            else Stamped(token, imprint, "archive", before, archived)
+        )
+
+
+def _archive_imprint(
+    before: tuple[bytes, bytes, str], items: Sequence[str], place: int
+) -> Callable[[str], bytes]:
+    """Over all that was there before it, as it is written (TS 119 182-1, 5.3.6)."""
+    payload, protected, signature = before
+
+    def imprint(algorithm: str) -> bytes:
+        digest = hashlib.new(algorithm, b".".join((payload, protected, signature.encode("ascii"))))
+        digest.update(b".")
+        for item in items[:place]:
+            digest.update(item.encode("ascii"))
+        return digest.digest()
+
+    return imprint
 
 
 def _imprint(signature: str) -> Callable[[str], bytes]:

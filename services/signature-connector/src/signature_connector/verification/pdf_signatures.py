@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from asn1crypto import cms
-from pyhanko.pdf_utils.reader import PdfFileReader
+from pyhanko.pdf_utils.reader import HistoricalResolver, PdfFileReader
 from pyhanko.sign.diff_analysis import DEFAULT_DIFF_POLICY, DiffResult, ModificationLevel
 from pyhanko.sign.fields import MDPPerm, enumerate_sig_fields
 from pyhanko.sign.validation.dss import DocumentSecurityStore
@@ -22,7 +22,7 @@ from signature_connector.domain.findings import Refusal, refused
 from signature_connector.domain.verification import Material
 from signature_connector.verification.chains import NOTHING, Chains
 from signature_connector.verification.changes import judge_between
-from signature_connector.verification.cms_signatures import carried_by
+from signature_connector.verification.cms_data import carried_by
 from signature_connector.verification.documents import read_strictly
 from signature_connector.verification.signature import (
     MOST_SIGNATURES,
@@ -101,11 +101,11 @@ def _check(
     found.good("intact")
     _check_later(found, signature, reader, content)
     found.carried = _joined(_dss(reader), carried_by(signature.signed_data, signer))
-    found.stamps = signature_stamps(signer) + [
-        _document_stamp(one, reader, content)
-        for one in stamps
-        if one.signed_revision > signature.signed_revision
-    ]
+    found.stamps = signature_stamps(signer)
+    for one in stamps:
+        if one.signed_revision > signature.signed_revision:
+            before = range(len(found.stamps))
+            found.stamps.append(_document_stamp(one, reader, content, before))
 
 
 def check_range(signature: EmbeddedPdfSignature, content: bytes) -> None:
@@ -169,14 +169,23 @@ def _check_later(
         found.facts["modifications"] = "forms"
         found.findings.append(refused("form-filled"))
         return
+    if signature.docmdp_level is MDPPerm.NO_CHANGES and _adds_fields(signature, reader):
+        raise Refusal("changed-after-signing", "locked")
     if level is ModificationLevel.FORM_FILLING:
-        if signature.docmdp_level is MDPPerm.NO_CHANGES:
-            raise Refusal("changed-after-signing", "locked")
         found.facts["modifications"] = "signatures"
         found.good("further-signatures")
     else:
         found.facts["modifications"] = "validation-data"
         found.good("validation-data-added")
+
+
+def _adds_fields(signature: EmbeddedPdfSignature, reader: PdfFileReader) -> bool:
+    """Whether there are fields for signatures, empty or not, that were not there when it was made;
+    those of timestamps do not count (ISO 32000-2, 12.8.2.2)."""
+    base = reader.get_historical_resolver(signature.signed_revision)
+    known = {name for name, _, _ in enumerate_sig_fields(base)}
+    known |= {one.field_name for one in reader.embedded_timestamp_signatures}
+    return any(name not in known for name, _, _ in enumerate_sig_fields(reader))
 
 
 def _allowed(signature: EmbeddedPdfSignature, result: DiffResult) -> bool:
@@ -189,20 +198,24 @@ def _allowed(signature: EmbeddedPdfSignature, result: DiffResult) -> bool:
     return bool(result.modification_level <= most)
 
 
-def _document_stamp(stamp: EmbeddedPdfSignature, reader: PdfFileReader, content: bytes) -> Stamped:
+def _document_stamp(
+    stamp: EmbeddedPdfSignature, reader: PdfFileReader, content: bytes, before: range
+) -> Stamped:
     """A timestamp over the document as it was then (ISO 32000-2, 12.8.5)."""
 
     def imprint(algorithm: str) -> bytes:
         check_range(stamp, content)
         return bytes(stamp.compute_digest(algorithm))
 
-    before = reader.get_historical_resolver(stamp.signed_revision)
+    def data() -> ValidationData:
+        return _dss(reader.get_historical_resolver(stamp.signed_revision))
+
     token = cms.ContentInfo({"content_type": "signed_data", "content": stamp.signed_data})
-    return Stamped(token.dump(), imprint, "archive", with_data="/DSS" in before.root)
+    return Stamped(token.dump(), imprint, "archive", before, data)
 
 
-def _dss(reader: PdfFileReader) -> ValidationData:
-    """The document's security store."""
+def _dss(reader: PdfFileReader | HistoricalResolver) -> ValidationData:
+    """The document's security store, now or in a revision."""
     try:
         store: Any = DocumentSecurityStore.read_dss(reader)
     except NoDSSFoundError:

@@ -1,12 +1,13 @@
 """What all kinds of signatures have in common: certificate, timestamps, chain, level, outcome.
 
 A format finds its signatures, checks that each fits its content, and hands over what it found as
-``Found``. Timestamps are judged from the last one: a valid one proves that all before it was there
-at its time, so the next is judged as of then, and the signer's certificate in the end as of the
-earliest proven time (EN 319 102-1, 5.6).
+``Found``. Timestamps are judged from the last one: a valid archive timestamp proves that the tokens
+which it covers were there at its time, so each is judged as of the earliest such proof, and the
+signer's certificate in the end as of the earliest proven time (EN 319 102-1, 5.6). A timestamp of
+the signature proves the signature alone, no other token.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import new as hash_of
@@ -29,6 +30,10 @@ MOST_TOKENS = 20
 """Timestamps of one signature."""
 
 
+def _nothing() -> ValidationData:
+    return NOTHING
+
+
 @dataclass(frozen=True, slots=True)
 class Stamped:
     """A timestamp of a signature.
@@ -37,14 +42,16 @@ class Stamped:
         token: DER of the CMS ContentInfo.
         imprint: what its digest has to be, by name of the algorithm; refuses where what it covers
             is not what it has to cover.
-        kind: of the signature itself, or (an archive's) of everything before it.
-        with_data: whether it covers the data for validation.
+        kind: of the signature itself, or (an archive's) of what came with it too.
+        covers: places among the signature's timestamps of those that an archive's covers.
+        data: reads the data for validation that an archive's covers.
     """
 
     token: bytes = field(repr=False)
     imprint: Callable[[str], bytes]
     kind: Literal["signature", "archive"] = "signature"
-    with_data: bool = False
+    covers: Container[int] = ()
+    data: Callable[[], ValidationData] = _nothing
 
 
 @dataclass(slots=True)
@@ -73,6 +80,12 @@ class Found:
     carried: ValidationData = NOTHING
     findings: list[Finding] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
+
+    def named_only(self) -> None:
+        """There is an archive timestamp of a kind that is not verified; told once."""
+        said = warning("timestamp-unchecked", "archive")
+        if said not in self.findings:
+            self.findings.append(said)
 
     def good(self, code: str, detail: str | None = None) -> None:
         """Something is as it should be."""
@@ -176,7 +189,8 @@ def judge(found: Found, check: Callable[[], None], chains: Chains, until: dateti
         certificate = found.certificate
         if certificate is None:
             raise Refusal("signer-certificate-missing")
-        best, proven, kinds = _proven_time(found, chains, until, timestamps)
+        accepted = _accepted(found, chains, until, timestamps)
+        best, proven = min((until, *accepted.values())), bool(accepted)
         level = "B-B" if found.advanced else None
         if found.advanced and proven:
             level = "B-T"
@@ -184,7 +198,11 @@ def judge(found: Found, check: Callable[[], None], chains: Chains, until: dateti
         found.good("trusted")
         found.findings += chain.findings
         if level == "B-T" and chain.embedded and len(chain.certificates) > 1:
-            level = "B-LTA" if "archive" in kinds else "B-LT"
+            archives = (found.stamps[at] for at in accepted if found.stamps[at].kind == "archive")
+            kept = any(
+                chains.told_by(certificate, found.others, best, one.data()) for one in archives
+            )
+            level = "B-LTA" if kept else "B-LT"
     except Refusal as refusal:
         found.findings.append(refusal.finding)
     except Exception as error:
@@ -224,20 +242,20 @@ def outcome(findings: Sequence[Finding]) -> tuple[Indication, str | None]:
     return worst
 
 
-def _proven_time(
+def _accepted(
     found: Found, chains: Chains, until: datetime, told: list[dict[str, Any]]
-) -> tuple[datetime, bool, set[str]]:
-    """The earliest time that a chain of valid timestamps proves."""
-    best, kinds = until, set[str]()
-    if len(found.stamps) > MOST_TOKENS:
-        raise Refusal("too-many-signatures", "timestamps")
-    for stamp in reversed(found.stamps):
+) -> dict[int, datetime]:
+    """The times of valid timestamps, by their place among the signature's."""
+    accepted: dict[int, datetime] = {}
+    check_count(len(found.stamps))
+    for place, stamp in reversed(list(enumerate(found.stamps))):
         entry: dict[str, Any] = {"kind": stamp.kind, "time": None, "issuer": None}
         told.insert(0, entry)
+        over = (time for at, time in accepted.items() if place in found.stamps[at].covers)
         try:
-            time, chain = judge_token(stamp, found, chains, best, entry)
+            time, chain = judge_token(stamp, found, chains, min((until, *over)), entry)
         except Refusal as refusal:
-            found.findings.append(warning("timestamp-bad", refusal.finding.code))
+            found.findings.append(warning("timestamp-bad", _reason(refusal.finding)))
             entry["accepted"] = False
             continue
         except Exception as error:
@@ -247,9 +265,28 @@ def _proven_time(
         entry["accepted"] = True
         found.good("timestamp-good", time.isoformat())
         found.findings += [one for one in chain.findings if one.level is not Level.PASSED]
-        best = time
-        kinds.add("archive" if stamp.kind == "archive" and stamp.with_data else "signature")
-    return best, bool(kinds), kinds
+        accepted[place] = time
+    return accepted
+
+
+def _reason(finding: Finding) -> str:
+    return f"{finding.code}: {finding.detail}" if finding.detail else finding.code
+
+
+def read_so_far(ocsps: list[bytes], crls: list[bytes]) -> Callable[[], ValidationData]:
+    """What has been read of revocation data up to here, while more is being added."""
+    some, more = len(ocsps), len(crls)
+    return lambda: ValidationData((), tuple(ocsps[:some]), tuple(crls[:more]))
+
+
+def check_count(timestamps: int) -> None:
+    """Refuse more timestamps than are judged at once.
+
+    Raises:
+        Refusal: there are.
+    """
+    if timestamps > MOST_TOKENS:
+        raise Refusal("too-many-signatures", "timestamps")
 
 
 def judge_token(
@@ -403,4 +440,7 @@ def plain(value: Any) -> Any:
         return {key: plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [plain(one) for one in value]
-    return str(value) if isinstance(value, Indication) else value
+    if isinstance(value, Indication):
+        return str(value)
+    # Half of a pair of UTF-16 can stand in JSON, and nowhere else.
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

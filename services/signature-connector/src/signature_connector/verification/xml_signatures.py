@@ -26,7 +26,9 @@ from signature_connector.verification.signature import (
     Found,
     Judged,
     Stamped,
+    check_count,
     judge,
+    read_so_far,
 )
 
 DS = "{http://www.w3.org/2000/09/xmldsig#}"
@@ -64,6 +66,7 @@ _C14N = {
 _DEFAULT_C14N = "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"
 _IDS = ("Id", "ID", "id", "{http://www.w3.org/XML/1998/namespace}id")
 _MOST_REFERENCES = 100
+_LONGEST_NAME = 200
 _DEEPEST = 200
 
 Element = Any  # lxml has no types
@@ -81,13 +84,24 @@ def verify(material: Material, chains: Chains) -> Iterator[Judged]:
         raise Refusal("no-signature")
     if len(signatures) > MOST_SIGNATURES:
         raise Refusal("too-many-signatures", str(len(signatures)))
+    named = _named(root)
     for number, signature in enumerate(signatures, start=1):
-        found = Found(signature.get("Id") or str(number), "xmldsig")
+        found = Found((signature.get("Id") or str(number))[:_LONGEST_NAME], "xmldsig")
 
         def check(found: Found = found, signature: Element = signature) -> None:
-            _Signature(found, root, signature, material.detached).check()
+            _Signature(found, root, signature, material.detached, named).check()
 
         yield judge(found, check, chains, material.at or material.moment)
+
+
+def _named(root: Element) -> dict[str, list[Element]]:
+    """The elements that references name, by identifier: looked through once for all of them."""
+    wanted = {one.get("URI", "")[1:] for one in root.iter(f"{DS}Reference")}
+    found: dict[str, list[Element]] = {}
+    for one in root.iter(etree.Element):
+        for identifier in wanted.intersection(one.get(name) for name in _IDS):
+            found.setdefault(identifier, []).append(one)
+    return found
 
 
 def check_only_signed(sent: bytes, content: bytes) -> None:
@@ -145,12 +159,18 @@ class _Signature:
     """One signature of a document."""
 
     def __init__(
-        self, found: Found, root: Element, signature: Element, detached: bytes | None
+        self,
+        found: Found,
+        root: Element,
+        signature: Element,
+        detached: bytes | None,
+        named: dict[str, list[Element]],
     ) -> None:
         self._found = found
         self._root = root
         self._signature = signature
         self._detached = detached
+        self._named = named
         self._properties: Element | None = None
 
     def check(self) -> None:
@@ -223,11 +243,7 @@ class _Signature:
             return None
         if not uri[1:] or uri.startswith("#xpointer"):
             raise Refusal("signature-unsupported", "xpointer")
-        hits = [
-            one
-            for one in self._root.iter(etree.Element)
-            if any(one.get(name) == uri[1:] for name in _IDS)
-        ]
+        hits = self._named.get(uri[1:], [])
         if len(hits) != 1:
             raise Refusal("reference-ambiguous", str(len(hits)))
         return hits[0]
@@ -237,20 +253,31 @@ class _Signature:
         algorithm = _DIGESTS.get(method)
         if algorithm is None or algorithm == "sha1":
             raise Refusal("weak-algorithm", algorithm or "digest")
-        transforms = reference.findall(f"{DS}Transforms/{DS}Transform")
-        if target is None:
-            if transforms:
-                raise Refusal("transform-refused", "detached")
-            octets = self._detached or b""
-        else:
-            octets = self._transformed(target, transforms, uri=reference.get("URI"))
-        digest = hashlib.new(algorithm, octets).digest()
+        digest = hashlib.new(algorithm, self._octets(reference, target)).digest()
         if digest != _decoded(_one(reference, "DigestValue")):
             raise Refusal("digest-mismatch")
         if self._found.signed_digest is None:
             self._found.signed_digest = (algorithm, digest)
 
-    def _transformed(self, target: Element, transforms: list[Element], *, uri: str) -> bytes:
+    def _octets(
+        self, reference: Element, target: Element | None, method: Element | None = None
+    ) -> bytes:
+        """What a reference leads to.
+
+        Args:
+            method: how elements are canonicalised where the reference does not say.
+        """
+        transforms = reference.findall(f"{DS}Transforms/{DS}Transform")
+        if target is not None:
+            uri = reference.get("URI")
+            return self._transformed(target, transforms, uri=uri, method=method)
+        if transforms:
+            raise Refusal("transform-refused", "detached")
+        return self._detached or b""
+
+    def _transformed(
+        self, target: Element, transforms: list[Element], *, uri: str, method: Element | None
+    ) -> bytes:
         canonical: Element | None = None
         without_signature = False
         for transform in transforms:
@@ -264,7 +291,8 @@ class _Signature:
         if without_signature:
             target = _without(self._root, self._signature, target)
         # Of a whole document what stands beside the root counts as well.
-        return _canonical(target.getroottree() if uri == "" else target, canonical)
+        whole = target.getroottree() if uri == "" else target
+        return _canonical(whole, method if canonical is None else canonical)
 
     def _is_whole(self, target: Element | None) -> bool:
         if target is None or target is self._root:
@@ -340,32 +368,47 @@ class _Signature:
 
     def _certificate_values(self) -> list[x509.Certificate]:
         unsigned = self._unsigned()
-        values = (
-            unsigned.iterfind(f"{XADES}CertificateValues/{XADES}EncapsulatedX509Certificate")
-            if unsigned is not None
-            else ()
-        )
-        return [x509.Certificate.load(_decoded(one), strict=True) for one in values]
+        if unsigned is None:
+            return []
+        values = f"{XADES}CertificateValues/{XADES}EncapsulatedX509Certificate"
+        return [
+            x509.Certificate.load(_decoded(one), strict=True)
+            for place in (unsigned, *unsigned.iterfind(f"{XADES141}TimeStampValidationData"))
+            for one in place.iterfind(values)
+        ]
 
     def _unsigned_properties(self) -> None:
+        """Timestamps and revocation data, in the order in which they were added."""
+        ocsps: list[bytes] = []
+        crls: list[bytes] = []
         unsigned = self._unsigned()
-        if unsigned is None:
-            return
-        values = f"{XADES}RevocationValues/{XADES}"
-        ocsps = unsigned.iterfind(f"{values}OCSPValues/{XADES}EncapsulatedOCSPValue")
-        crls = unsigned.iterfind(f"{values}CRLValues/{XADES}EncapsulatedCRLValue")
-        self._found.carried = ValidationData(
-            (),
-            tuple(der for one in ocsps if _is_ocsp(der := _decoded(one))),
-            tuple(_decoded(one) for one in crls),
-        )
-        for stamp in unsigned.iterfind(f"{XADES}SignatureTimeStamp"):
-            for token in stamp.iterfind(f"{XADES}EncapsulatedTimeStamp"):
-                self._found.stamps.append(Stamped(_decoded(token), self._imprint(stamp)))
-        if any(
-            unsigned.find(f"{space}ArchiveTimeStamp") is not None for space in (XADES, XADES141)
-        ):
-            self._found.findings.append(warning("timestamp-unchecked", "archive"))
+        for part in unsigned if unsigned is not None else ():
+            if part.tag == f"{XADES}SignatureTimeStamp":
+                self._add_stamps(part, self._imprint(part))
+            elif part.tag == f"{XADES141}ArchiveTimeStamp" and _implicit(part):
+                so_far = read_so_far(ocsps, crls)
+                self._add_stamps(part, self._archive_imprint(part), so_far)
+            elif part.tag in (f"{XADES}ArchiveTimeStamp", f"{XADES141}ArchiveTimeStamp"):
+                self._found.named_only()
+            elif part.tag in (f"{XADES}RevocationValues", f"{XADES141}TimeStampValidationData"):
+                _read_revocation(part, ocsps, crls)
+        self._found.carried = ValidationData((), tuple(ocsps), tuple(crls))
+
+    def _add_stamps(
+        self,
+        part: Element,
+        imprint: Callable[[str], bytes],
+        archived: Callable[[], ValidationData] | None = None,
+    ) -> None:
+        """Tokens of one container are over the same, and not over one another."""
+        before = range(len(self._found.stamps))
+        for token in part.iterfind(f"{XADES}EncapsulatedTimeStamp"):
+            check_count(len(self._found.stamps) + 1)
+            self._found.stamps.append(
+                Stamped(_decoded(token), imprint)
+                if archived is None
+                else Stamped(_decoded(token), imprint, "archive", before, archived)
+            )
 
     def _imprint(self, stamp: Element) -> Callable[[str], bytes]:
         value = _one(self._signature, "SignatureValue")
@@ -375,6 +418,50 @@ class _Signature:
             return hashlib.new(algorithm, _canonical(value, method)).digest()
 
         return imprint
+
+    def _archive_imprint(self, stamp: Element) -> Callable[[str], bytes]:
+        """Over all that was there before it (EN 319 132-1, 5.5.2.2)."""
+
+        def imprint(algorithm: str) -> bytes:
+            digest = hashlib.new(algorithm)
+            for octets in self._archived(stamp):
+                digest.update(octets)
+            return digest.digest()
+
+        return imprint
+
+    def _archived(self, stamp: Element) -> Iterator[bytes]:
+        """What the references lead to, what XMLDSig made, what was added before, the objects."""
+        signature, method = self._signature, stamp.find(f"{DS}CanonicalizationMethod")
+        if len(signature.findall(f"{DS}Object/{XADES}QualifyingProperties")) != 1:
+            raise Refusal("reference-ambiguous", "qualifying properties")
+        info = _one(signature, "SignedInfo")
+        for reference in info.findall(f"{DS}Reference"):
+            yield self._octets(reference, self._target(reference), method)
+        yield _canonical(info, method)
+        yield _canonical(_one(signature, "SignatureValue"), method)
+        if signature.find(f"{DS}KeyInfo") is not None:
+            yield _canonical(_one(signature, "KeyInfo"), method)
+        for before in reversed(list(stamp.itersiblings(etree.Element, preceding=True))):
+            yield _canonical(before, method)
+        for one in signature.findall(f"{DS}Object"):
+            if not _qualifying(one):
+                yield _canonical(one, method)
+
+
+def _implicit(stamp: Element) -> bool:
+    """Whether it is over everything before it, rather than over what it lists itself."""
+    known = (f"{DS}CanonicalizationMethod", f"{XADES}EncapsulatedTimeStamp")
+    return all(one.tag in known for one in stamp.iterchildren(etree.Element))
+
+
+def _read_revocation(part: Element, ocsps: list[bytes], crls: list[bytes]) -> None:
+    name = f"{XADES}RevocationValues"
+    for place in [part] if part.tag == name else part.iterfind(name):
+        told = place.iterfind(f"{XADES}OCSPValues/{XADES}EncapsulatedOCSPValue")
+        ocsps += [der for one in told if _is_ocsp(der := _decoded(one))]
+        lists = place.iterfind(f"{XADES}CRLValues/{XADES}EncapsulatedCRLValue")
+        crls += [_decoded(one) for one in lists]
 
 
 def _is_ocsp(der: bytes) -> bool:
