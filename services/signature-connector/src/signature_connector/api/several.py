@@ -1,10 +1,9 @@
 """Several signers of one document, and several documents of one signer."""
 
 from datetime import UTC, datetime
-from typing import Annotated
 from uuid import UUID, uuid5
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from common.auth import Principal
@@ -12,12 +11,13 @@ from common.blobs import Blobs
 from common.contracts.codes import AgencyCode, ProcedureCode
 from common.service import CoreOf
 from common.telemetry import current_traceparent
+from signature_connector.api.document import KEY_HEADER, problems
 from signature_connector.api.parts import BlobsOf, ChoiceOf, Wake, Writer
 from signature_connector.api.requests import (
-    KEY,
     NAMESPACE,
     Document,
     How,
+    Key,
     Place,
     Signer,
     SigningRequest,
@@ -30,7 +30,9 @@ from signature_connector.domain.profiles import Mark, Options
 from signature_connector.domain.requests import Request
 from signature_connector.use_cases.requests import placed, take_in
 
-router = APIRouter(prefix="/v1", tags=["signing"])
+router = APIRouter(
+    prefix="/v1", tags=["signing"], responses=problems(400, 401, 403, 409, 413, 422, 503)
+)
 
 
 class Turn(Signer):
@@ -79,7 +81,7 @@ class SigningRequests(BaseModel):
     items: list[SigningRequest]
 
 
-@router.post("/signing-workflows", status_code=202)
+@router.post("/signing-workflows", status_code=202, openapi_extra=KEY_HEADER)
 async def request_signatures(
     wanted: NewWorkflow,
     principal: Writer,
@@ -87,7 +89,7 @@ async def request_signatures(
     blobs: BlobsOf,
     wake: Wake,
     choice: ChoiceOf,
-    idempotency_key: Annotated[str | None, Header(pattern=KEY)] = None,
+    idempotency_key: Key = None,
 ) -> SigningRequests:
     """Have a document signed by several persons in their order.
 
@@ -137,7 +139,7 @@ async def request_signatures(
     return SigningRequests(id=workflow, items=[view(one) for one in taken])
 
 
-@router.post("/signing-batches", status_code=202)
+@router.post("/signing-batches", status_code=202, openapi_extra=KEY_HEADER)
 async def request_batch(
     wanted: NewBatch,
     principal: Writer,
@@ -145,7 +147,7 @@ async def request_batch(
     blobs: BlobsOf,
     wake: Wake,
     choice: ChoiceOf,
-    idempotency_key: Annotated[str | None, Header(pattern=KEY)] = None,
+    idempotency_key: Key = None,
 ) -> SigningRequests:
     """Have several documents signed by one person, who is asked once for as many as his provider
     takes together. Each document has its own outcome."""
