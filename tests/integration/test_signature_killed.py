@@ -5,6 +5,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ class Doomed:
 
     async def killed(self, state: str, when: str, **more: Any) -> None:
         """Have one work until it dies there."""
-        told = self.bench.told(die=[state, when], **more)
+        told = self.bench.told(die=[state, when], calls_back=True, **more)
         process = await asyncio.to_thread(self.nursery.begin, told)
         ended = asyncio.create_task(asyncio.to_thread(self.nursery.ended))
         try:
@@ -54,7 +55,8 @@ class Doomed:
                 assert await asyncio.shield(ended) == -signal.SIGKILL, self.nursery.said()
         finally:
             if not ended.done():
-                os.kill(process, signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
                 await ended
 
 
@@ -76,7 +78,7 @@ async def test_a_process_that_is_killed_at_any_step_is_followed_by_one_that_goes
     request_id = await bench.asked()
     await doomed.killed(state, when)
     never_left = (state, when) == ("submitting", "after")
-    async with bench.workers(news=4):
+    async with bench.workers(calls_back=True, news=4):
         done = await bench.until(request_id, "manual-review" if never_left else "completed")
     states = [one["to"] for one in await bench.records(request_id)]
     assert ("unknown" in states) == (never_left or (state, when) == ("awaiting-user", "before"))
@@ -95,7 +97,7 @@ async def test_a_process_that_is_killed_over_an_assembled_document_is_followed_b
     left = await bench.request(request_id)
     assert (left.state == state) == (when == "after")
     assert left.sealed_preparation is not None
-    async with bench.workers(signs="hashes"):
+    async with bench.workers(calls_back=True, signs="hashes"):
         done = await bench.until(request_id, "completed")
     states = [one["to"] for one in await bench.records(request_id)]
     assert states[-4:] == ["signed-raw", "assembled", "validated", "completed"]
@@ -113,7 +115,7 @@ async def test_a_process_that_is_killed_over_an_unknown_fate_is_followed_by_one_
     await doomed.killed("unknown", when)
     left = await bench.request(request_id)
     assert left.state == ("unknown" if when == "after" else "submitting")
-    async with bench.workers():
+    async with bench.workers(calls_back=True):
         done = await bench.until(request_id, "completed")
     states = [one["to"] for one in await bench.records(request_id)]
     assert states[2:] == ["submitting", "unknown", "signed-raw", "validated", "completed"]
@@ -129,6 +131,6 @@ async def test_a_process_killed_over_an_order_that_cannot_be_asked_about_leaves_
     # What was accepted by one that tells nothing cannot be followed either.
     step = "awaiting-user" if confirms == "accepted" else "manual-review"
     await doomed.killed(step, "before", confirms=confirms)
-    async with bench.workers(confirms=confirms):
+    async with bench.workers(calls_back=True, confirms=confirms):
         await bench.until(request_id, "manual-review")
     assert bench.provider.asked() == [1]

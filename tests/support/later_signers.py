@@ -203,8 +203,7 @@ class LaterSigners:
 
     def called(self, body: bytes) -> Called:
         try:
-            told = json.loads(body)
-            return Called(submission=told["submission"])
+            return Called(outgoing_id=UUID(json.loads(body)["order"]))
         except (ValueError, KeyError, TypeError) as error:
             raise Unreadable(str(error)) from error
 

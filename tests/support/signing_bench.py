@@ -103,7 +103,7 @@ class Bench:
     async def workers(self, **more: Any) -> AsyncIterator[Any]:
         """Workers in this process."""
         made = assembled(self.told(**more), self.database)
-        tasks = [asyncio.create_task(run()) for run in made.workers.runs]
+        tasks = [asyncio.create_task(run) for run in made.runs]
         try:
             yield made.workers
         finally:

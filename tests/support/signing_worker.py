@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pydantic import SecretStr
+from sqlalchemy import text
 
 from backbone.leash import die_with
 from common.blobs import Blobs
@@ -38,6 +39,7 @@ from signature_connector.assembly.isolated import IsolatedAssembler
 from signature_connector.domain.requests import Request, Step
 from signature_connector.domain.waiting import Patience
 from signature_connector.use_cases.book import Book
+from signature_connector.use_cases.callbacks import Callbacks
 from signature_connector.use_cases.providers import Always
 from signature_connector.use_cases.steps import Steps
 from signature_connector.use_cases.waiting import Budget
@@ -46,6 +48,11 @@ from signature_connector.verification.bundle import read_bundle
 from signature_connector.verification.isolation import Examiner
 from tests.support.later_signers import LaterSigners
 from tests.support.signature_connector import KEYS
+
+_WAITING = text(
+    "SELECT DISTINCT order_id FROM signing_request "
+    "WHERE state IN ('awaiting-user', 'unknown') AND ask_at > now()"
+)
 
 
 class Mortal(Book):
@@ -71,6 +78,23 @@ class Assembled:
     provider: LaterSigners
     examiner: Examiner
     assembler: IsolatedAssembler
+    database: Database
+    callbacks: Callbacks | None
+
+    @property
+    def runs(self) -> list[Coroutine[Any, Any, None]]:
+        """All that works without end."""
+        work = [run() for run in self.workers.runs]
+        return work if self.callbacks is None else [*work, self._called(self.callbacks)]
+
+    async def _called(self, callbacks: Callbacks) -> None:
+        """The provider calls as soon as a person may have decided."""
+        while True:
+            async with self.database.reading() as connection:
+                waiting = list((await connection.execute(_WAITING)).scalars())
+            for order in waiting:
+                await callbacks.take(self.provider.name, b'{"order": "%s"}' % str(order).encode())
+            await asyncio.sleep(0.2)
 
     async def close(self) -> None:
         await self.provider.close()
@@ -102,7 +126,11 @@ def assembled(told: dict[str, Any], database: Database) -> Assembled:
     calls = told.get("status_calls", Budget().total)
     pools = Pools(4, 4, told.get("lease", 1.5), 0.5, Budget(calls, calls))
     workers = Workers(book, steps, Telemetry("worker", TelemetrySettings()), pools)
-    return Assembled(workers, provider, examiner, assembler)
+    callbacks = Callbacks(
+        database, steps.choice, most=1000, days=1, per_second=1000, asked=workers.called
+    )
+    calls_back = callbacks if told.get("calls_back") else None
+    return Assembled(workers, provider, examiner, assembler, database, calls_back)
 
 
 class Nursery:
@@ -151,7 +179,7 @@ def nursery(log: Path) -> Iterator[Nursery]:
 async def _work(told: dict[str, Any]) -> None:
     """Work until somebody ends it."""
     database = Database(DatabaseSettings(database_url=SecretStr(told["url"])), name="worker")
-    await asyncio.gather(*(run() for run in assembled(told, database).workers.runs))
+    await asyncio.gather(*assembled(told, database).runs)
 
 
 def _child(told: dict[str, Any], parent: int) -> NoReturn:

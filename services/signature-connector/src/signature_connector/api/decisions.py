@@ -5,7 +5,7 @@ from uuid import UUID
 
 import structlog
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from common.blobs import BlobDamaged, BlobMissing
 from common.operators import Reason
@@ -39,7 +39,7 @@ class Decided(BaseModel):
     reason: Reason
     file: Annotated[str | None, Field(pattern=r"^[0-9a-f]{64}$")] = None
     """SHA-256 of the signed document in the file store."""
-    signer_agreed: bool = False
+    signer_agreed: StrictBool = False
     """The signer agreed to be asked again, and knows that the first call may have signed."""
 
     @model_validator(mode="after")

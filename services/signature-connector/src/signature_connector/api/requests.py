@@ -7,7 +7,7 @@ from uuid import UUID, uuid5
 
 import orjson
 from fastapi import APIRouter, Header, Query, Response
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, Strict, StrictInt, model_validator
 
 from common.auth import Principal
 from common.blobs import Blobs
@@ -66,14 +66,19 @@ class Document(BaseModel):
     file: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the content")
 
 
+Coordinate = Annotated[FiniteFloat, Strict()]
+
+
 class Place(BaseModel):
     """Where a visible stamp is put: beside a text, or into a box of a page."""
 
     model_config = ConfigDict(extra="forbid")
 
     anchor: str | None = Field(default=None, min_length=1, max_length=200)
-    page: int = Field(default=-1, ge=-1000, le=1000, description="From 0; negative from the end")
-    box: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat] | None = Field(
+    page: StrictInt = Field(
+        default=-1, ge=-1000, le=1000, description="From 0; negative from the end"
+    )
+    box: tuple[Coordinate, Coordinate, Coordinate, Coordinate] | None = Field(
         default=None, description="Left, bottom, right, top in points from the lower left corner"
     )
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from uuid import UUID, uuid5
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from common.auth import Principal
 from common.blobs import Blobs
@@ -40,7 +40,7 @@ class Turn(Signer):
 
     stamp: Place | None = None
     reason: str | None = Field(default=None, min_length=1, max_length=200)
-    seal: bool = False
+    seal: StrictBool = False
     """An agency's seal: the last signature, after which none may follow."""
 
 
