@@ -142,6 +142,8 @@ async def test_rights_are_asked_for_everywhere(connector: Connector) -> None:
         ({"document": {"id": "1", "name": "", "file": "0" * 64}}, "/document/name"),
         ({"document": {"id": "1", "name": "x" * 501, "file": "0" * 64}}, "/document/name"),
         ({"pin": "1234"}, "/pin"),
+        ({"stamp": {"page": "0", "box": [0, 0, 9, 9]}}, "/stamp/page"),
+        ({"stamp": {"page": 0, "box": [0, 0, 9, True]}}, "/stamp/box/3"),
         ({"document": {"id": "1", "name": "x", "file": "0" * 64}}, "/document/file"),
     ],
 )

@@ -53,7 +53,9 @@ def services(
     tmp_path_factory: pytest.TempPathFactory, the_door: socket.socket
 ) -> Iterator[dict[str, SigningService]]:
     options = ("--person-ms", PERSON_MS, "--keys", "ecdsa", "--account", f"sp:{SECRET}")
-    programs = {name: (*options, *calling_back(the_door, name)) for name in HASHES}
+    programs: dict[str, tuple[str, ...]] = {
+        name: (*options, *calling_back(the_door, name)) for name in HASHES
+    }
     programs["signing-gateway"] = ("--person-ms", "0", "--token", BEARER)
     with signing_services(tmp_path_factory.mktemp("services"), programs) as running:
         yield {"esign": running.pop("signing-gateway"), **running}
