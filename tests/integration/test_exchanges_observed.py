@@ -197,9 +197,10 @@ async def test_the_exporter_tells_of_its_calls_to_the_monitoring_system(database
 
 async def test_the_connector_tells_of_its_calls_to_the_signing_gateway(databases, tmp_path):
     from tests.support import signature_connector as of
+    from tests.support.signing_services import signing_gateway
 
     url = await of.connector_database(databases)
-    with of.signing_gateway(tmp_path) as gateway:
+    with signing_gateway(tmp_path) as gateway:
         async with of.running_connector(of.settings(url, tmp_path, gateway)) as connector:
             request_id = await connector.asked()
             await connector.facts(request_id)

@@ -1,7 +1,6 @@
 """The signature connector's REST: who may ask and see what, and how bad requests are answered."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from uuid import UUID
 
@@ -9,40 +8,19 @@ import pytest
 from sqlalchemy import text
 
 from common.contracts.signature import SignatureCompleted
-from tests.support.databases import Databases
+from tests.support import signature_fixtures
 from tests.support.signature_connector import (
     AGENCY,
     OTHER_AGENCY,
     USER,
     Connector,
-    SigningGateway,
-    connector_database,
-    running_connector,
-    settings,
-    signing_gateway,
     token,
 )
+from tests.support.signing_services import SigningGateway
 
-
-@pytest.fixture(scope="module")
-def the_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SigningGateway]:
-    with signing_gateway(tmp_path_factory.mktemp("esign"), "--keys", "ecdsa") as running:
-        yield running
-
-
-@pytest.fixture
-def gateway(the_gateway: SigningGateway) -> SigningGateway:
-    the_gateway.reset()
-    return the_gateway
-
-
-@pytest.fixture
-async def connector(
-    databases: Databases, tmp_path, gateway: SigningGateway
-) -> AsyncIterator[Connector]:
-    url = await connector_database(databases)
-    async with running_connector(settings(url, tmp_path, gateway)) as running:
-        yield running
+the_gateway = signature_fixtures.gateway_process("--keys", "ecdsa")
+gateway = signature_fixtures.gateway
+connector = signature_fixtures.connector
 
 
 def body(file: str, **changed: Any) -> dict[str, Any]:
@@ -195,6 +173,8 @@ async def test_rights_are_asked_for_everywhere(connector: Connector) -> None:
         ({"document": {"id": "1", "name": "", "file": "0" * 64}}, "/document/name"),
         ({"document": {"id": "1", "name": "x" * 501, "file": "0" * 64}}, "/document/name"),
         ({"pin": "1234"}, "/pin"),
+        ({"stamp": {"page": "0", "box": [0, 0, 9, 9]}}, "/stamp/page"),
+        ({"stamp": {"page": 0, "box": [0, 0, 9, True]}}, "/stamp/box/3"),
         ({"document": {"id": "1", "name": "x", "file": "0" * 64}}, "/document/file"),
     ],
 )

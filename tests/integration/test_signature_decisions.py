@@ -1,53 +1,31 @@
 """Cancelling, what operators decide about held requests, and callbacks, by the whole service."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from uuid import UUID
 
 import httpx
-import pytest
 from sqlalchemy import text
 
 from common.contracts.signature import SignatureCompleted, SignatureFailed
 from signature_connector.domain.provider import Signed, Unclear
 from signature_connector.providers.esign import EsignGateway
 from signature_connector.store import waiting
-from tests.support.databases import Databases
+from tests.support import signature_fixtures
 from tests.support.signature_connector import (
     OTHER_AGENCY,
     USER,
     Connector,
-    SigningGateway,
-    connector_database,
-    running_connector,
-    settings,
-    signing_gateway,
     token,
 )
+from tests.support.signing_services import SigningGateway
 
 REASON = "Đã gọi điện cho người ký"
 
 
-@pytest.fixture(scope="module")
-def the_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SigningGateway]:
-    with signing_gateway(tmp_path_factory.mktemp("esign"), "--keys", "ecdsa") as running:
-        yield running
-
-
-@pytest.fixture
-def gateway(the_gateway: SigningGateway) -> SigningGateway:
-    the_gateway.reset()
-    return the_gateway
-
-
-@pytest.fixture
-async def connector(
-    databases: Databases, tmp_path, gateway: SigningGateway
-) -> AsyncIterator[Connector]:
-    url = await connector_database(databases)
-    async with running_connector(settings(url, tmp_path, gateway)) as running:
-        yield running
+the_gateway = signature_fixtures.gateway_process("--keys", "ecdsa")
+gateway = signature_fixtures.gateway
+connector = signature_fixtures.connector
 
 
 async def held(connector: Connector, gateway: SigningGateway) -> UUID:

@@ -4,8 +4,8 @@ the whole service, against simulated services of each dialect."""
 import asyncio
 import base64
 import json
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,11 @@ from signature_connector.assembly.isolated import IsolatedAssembler
 from signature_connector.domain.assembly import Prepared
 from tests.support.assembly import message
 from tests.support.databases import Databases
+from tests.support.gateway import listening
 from tests.support.signature_connector import (
     AGENCY,
     USER,
     Connector,
-    SigningGateway,
     connector_database,
     requested,
     running_connector,
@@ -33,24 +33,40 @@ from tests.support.signature_connector import (
     token,
 )
 from tests.support.signing import Holder, colleague
-from tests.support.signing_services import SigningService, signing_service
+from tests.support.signing_services import (
+    PERSON_MS,
+    SigningGateway,
+    SigningService,
+    calling_back,
+    door,
+    signing_services,
+)
 
 DIALECTS = {"smartca": "VNPT-CA", "mysign": "Viettel-CA", "csc-v2": "CA2"}
 
 
 @pytest.fixture(scope="module")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, SigningService]]:
-    folder = tmp_path_factory.mktemp("services")
-    options = ("--person-ms", "30", "--keys", "ecdsa", "--account", "sp:s3cret")
-    with ExitStack() as stack:
-        yield {
-            name: stack.enter_context(signing_service(folder, name, *options)) for name in DIALECTS
-        }
+def the_door() -> Iterator[socket.socket]:
+    with door() as listening:
+        yield listening
+
+
+@pytest.fixture(scope="module")
+def services(
+    tmp_path_factory: pytest.TempPathFactory, the_door: socket.socket
+) -> Iterator[dict[str, SigningService]]:
+    options = ("--person-ms", PERSON_MS, "--keys", "ecdsa", "--account", "sp:s3cret")
+    programs = {name: (*options, *calling_back(the_door, name)) for name in DIALECTS}
+    with signing_services(tmp_path_factory.mktemp("services"), programs) as running:
+        yield running
 
 
 @pytest.fixture
 async def connector(
-    databases: Databases, tmp_path: Path, services: dict[str, SigningService]
+    databases: Databases,
+    tmp_path: Path,
+    services: dict[str, SigningService],
+    the_door: socket.socket,
 ) -> AsyncIterator[Connector]:
     for one in services.values():
         one.reset()
@@ -84,7 +100,7 @@ async def connector(
         providers_file=file,
         lease_seconds=30.0,  # nobody dies here, however slow it goes
     )
-    async with running_connector(configured) as running:
+    async with running_connector(configured) as running, listening(running.app, the_door):
         yield running
 
 
@@ -284,6 +300,7 @@ async def test_a_stamp_and_a_reason_are_asked_for_by_rest(connector: Connector) 
 async def test_a_callback_brings_the_question_forward(
     connector: Connector, services: dict[str, SigningService]
 ) -> None:
+    services["smartca"].fault(on="sign", kind="no_callback")
     services["smartca"].fault(on="sign", kind="slow", ms=4000, times=1)
     request_id = await connector.asked()
     row = await connector.until(request_id, "awaiting-user", seconds=150)
@@ -299,8 +316,11 @@ async def test_a_callback_brings_the_question_forward(
     for _ in range(3):
         assert (await connector.http.post(path, json=body)).status_code == 202
     await connector.until(request_id, "completed", seconds=60)
-    stored = await connector.rows("SELECT times FROM signing_callback ORDER BY times")
-    assert [one.times for one in stored] == [1, 3]
+    stored = await connector.rows(
+        "SELECT order_id, times FROM signing_callback WHERE order_id = ANY(:ids) ORDER BY times",
+        ids=[UUID(int=1), row.order_id],
+    )
+    assert [tuple(one) for one in stored] == [(UUID(int=1), 1), (row.order_id, 3)]
 
 
 async def asked_together(connector: Connector, path: str, body: dict[str, Any]) -> list[UUID]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -24,6 +24,7 @@ from signature_connector.settings import Settings
 from signature_connector.store import requests as store
 from signature_connector.use_cases.book import Book
 from signature_connector.use_cases.requests import take_in
+from tests.support import signature_fixtures
 from tests.support.databases import Databases
 from tests.support.signature_connector import (
     AGENCY,
@@ -31,28 +32,18 @@ from tests.support.signature_connector import (
     KEYS,
     OTHER_AGENCY,
     USER,
-    SigningGateway,
     Workshop,
     connector_database,
     requested,
     running_connector,
     settings,
-    signing_gateway,
     workshop,
 )
 from tests.support.signing import pdf
+from tests.support.signing_services import SigningGateway
 
-
-@pytest.fixture(scope="module")
-def the_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SigningGateway]:
-    with signing_gateway(tmp_path_factory.mktemp("esign"), "--keys", "ecdsa") as running:
-        yield running
-
-
-@pytest.fixture
-def gateway(the_gateway: SigningGateway) -> SigningGateway:
-    the_gateway.reset()
-    return the_gateway
+the_gateway = signature_fixtures.gateway_process("--keys", "ecdsa")
+gateway = signature_fixtures.gateway
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,17 +25,24 @@ from signature_connector.use_cases.finishing import Augmented, Finishing
 from signature_connector.verification.policies import read_policies
 from signature_connector.verification.verification import verify
 from tests.support.databases import Databases
+from tests.support.gateway import listening
 from tests.support.signature_connector import (
     AGENCY,
     USER,
     Connector,
-    SigningGateway,
     connector_database,
     running_connector,
     settings,
     token,
 )
-from tests.support.signing_services import SigningService, signing_service
+from tests.support.signing_services import (
+    PERSON_MS,
+    SigningGateway,
+    SigningService,
+    calling_back,
+    door,
+    signing_services,
+)
 
 ENDED = ("completed", "failed", "manual-review")
 
@@ -48,23 +54,23 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("world")
+def the_door() -> Iterator[socket.socket]:
+    with door() as listening:
+        yield listening
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, the_door: socket.socket) -> Iterator[World]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]  # known beforehand, since certificates name it
-    crls = ("--port", str(port), "--crls", f"http://127.0.0.1:{port}/crls")
-    options = ("--person-ms", "30", "--keys", "ecdsa", "--account", "sp:s3cret")
-    with ExitStack() as stack:
-        first, second = (folder / "first", folder / "second")
-        for one in (first, second):
-            one.mkdir()
-        yield World(
-            stack.enter_context(signing_service(folder, "smartca", *options, *crls)),
-            (
-                stack.enter_context(signing_service(first, "tsa")),
-                stack.enter_context(signing_service(second, "tsa")),
-            ),
-        )
+    smartca = (
+        *("--port", str(port), "--crls", f"http://127.0.0.1:{port}/crls"),
+        *("--person-ms", PERSON_MS, "--keys", "ecdsa", "--account", "sp:s3cret"),
+        *calling_back(the_door, "smartca"),
+    )
+    programs = {"smartca": smartca, "tsa:1": (), "tsa:2": ()}
+    with signing_services(tmp_path_factory.mktemp("world"), programs) as running:
+        yield World(running["smartca"], (running["tsa:1"], running["tsa:2"]))
 
 
 @dataclass(frozen=True)
@@ -113,7 +119,11 @@ class Running:
 
 @pytest.fixture
 async def running(
-    databases: Databases, tmp_path: Path, world: World, request: pytest.FixtureRequest
+    databases: Databases,
+    tmp_path: Path,
+    world: World,
+    the_door: socket.socket,
+    request: pytest.FixtureRequest,
 ) -> AsyncIterator[Running]:
     for one in (world.smartca, *world.tsas):
         one.reset()
@@ -140,7 +150,7 @@ async def running(
         augment_seconds=getattr(request, "param", 0.5),
         revocation_networks=("127.0.0.0/8",),
     )
-    async with running_connector(configured) as connector:
+    async with running_connector(configured) as connector, listening(connector.app, the_door):
         yield Running(connector, roots)
 
 

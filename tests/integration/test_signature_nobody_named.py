@@ -3,8 +3,8 @@ the document says, or by which secrets the providers were called."""
 
 import base64
 import json
+import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -14,17 +14,23 @@ import pytest
 from signature_connector.domain.evidence import break_in_export
 from signature_connector.providers import wire
 from tests.support.databases import Databases
+from tests.support.gateway import listening
 from tests.support.signature_connector import (
     USER,
     Connector,
-    SigningGateway,
     connector_database,
     requested,
     running_connector,
     settings,
-    signing_gateway,
 )
-from tests.support.signing_services import SigningService, signing_service
+from tests.support.signing_services import (
+    PERSON_MS,
+    SigningGateway,
+    SigningService,
+    calling_back,
+    door,
+    signing_services,
+)
 
 SECRET, BEARER = "s3cr3t-0f-the-account", "b34r3r-0f-the-gateway"
 LINE = "Noi dung kin cua ket qua"
@@ -37,35 +43,30 @@ AT_REST = ("completed", "rejected-by-user", "failed", "expired", "cancelled", "m
 
 
 @pytest.fixture(scope="module")
+def the_door() -> Iterator[socket.socket]:
+    with door() as listening:
+        yield listening
+
+
+@pytest.fixture(scope="module")
 def services(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[dict[str, SigningService | SigningGateway]]:
-    folder = tmp_path_factory.mktemp("services")
-    with ExitStack() as stack:
-        found: dict[str, SigningService | SigningGateway] = {
-            name: stack.enter_context(
-                signing_service(
-                    folder,
-                    name,
-                    "--person-ms",
-                    "30",
-                    "--keys",
-                    "ecdsa",
-                    "--account",
-                    f"sp:{SECRET}",
-                )
-            )
-            for name in HASHES
-        }
-        found["esign"] = stack.enter_context(signing_gateway(folder, "--token", BEARER))
-        yield found
+    tmp_path_factory: pytest.TempPathFactory, the_door: socket.socket
+) -> Iterator[dict[str, SigningService]]:
+    options = ("--person-ms", PERSON_MS, "--keys", "ecdsa", "--account", f"sp:{SECRET}")
+    programs: dict[str, tuple[str, ...]] = {
+        name: (*options, *calling_back(the_door, name)) for name in HASHES
+    }
+    programs["signing-gateway"] = ("--person-ms", "0", "--token", BEARER)
+    with signing_services(tmp_path_factory.mktemp("services"), programs) as running:
+        yield {"esign": running.pop("signing-gateway"), **running}
 
 
 @pytest.fixture
 async def connector(
     databases: Databases,
     tmp_path: Path,
-    services: dict[str, SigningService | SigningGateway],
+    services: dict[str, SigningService],
+    the_door: socket.socket,
 ) -> AsyncIterator[Connector]:
     for one in services.values():
         one.reset()
@@ -111,7 +112,7 @@ async def connector(
         lease_seconds=30.0,
         news_seconds=3.0,
     )
-    async with running_connector(configured) as running:
+    async with running_connector(configured) as running, listening(running.app, the_door):
         yield running
 
 
@@ -183,7 +184,7 @@ EXPECTED = {"completed": "completed", "refused": "rejected-by-user", "held": "ma
 @pytest.mark.parametrize("name", PROVIDERS)
 async def test_neither_the_export_nor_the_rows_of_the_evidence_name_anybody(
     connector: Connector,
-    services: dict[str, SigningService | SigningGateway],
+    services: dict[str, SigningService],
     handed_out: set[str],
     name: str,
 ) -> None:

@@ -2,13 +2,14 @@
 
 import asyncio
 import hashlib
-import socket
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from uuid import UUID
 
@@ -42,7 +43,12 @@ from signature_connector.providers.csc_v2 import CscV2
 from signature_connector.providers.mysign import MySign, MySignAccount
 from signature_connector.providers.smartca import SmartCa, SpAccount
 from signature_connector.providers.wire import Line
-from tests.support.signing_services import SigningService, signing_service
+from tests.support.signing_services import (
+    SigningService,
+    calling_back,
+    signing_service,
+    signing_services,
+)
 
 USER = "001099000001"
 SECRET = SecretStr("s3cret")
@@ -58,47 +64,60 @@ STATUS = {"smartca": "status", "mysign": "status", "csc-v2": "signPolling"}
 _USERS = count(1)
 
 
-class Inbox:
-    """Where callbacks arrive."""
+class Inbox(ThreadingHTTPServer):
+    """Where callbacks arrive, of all tests of the module."""
 
     def __init__(self) -> None:
-        self.bodies: list[bytes] = []
+        super().__init__(("127.0.0.1", 0), _Taking)
+        self.bodies: dict[str, list[bytes]] = {name: [] for name in MAKERS}
 
-    async def taken(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).lower()
-        size = int(head.partition(b"content-length: ")[2].split(b"\r\n")[0])
-        self.bodies.append(await reader.readexactly(size))
-        writer.write(b"HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n")
-        await writer.drain()
-        writer.close()
-
-    async def until(self, many: int) -> list[bytes]:
+    async def until(self, name: str, many: int, wanted: Callable[[bytes], bool]) -> list[bytes]:
+        """The callbacks of a provider that are wanted, once there are as many."""
         async with asyncio.timeout(20):
-            while len(self.bodies) < many:
+            while len(found := [one for one in list(self.bodies[name]) if wanted(one)]) < many:
                 await asyncio.sleep(0.01)
-        return self.bodies
+        return found
+
+
+class _Taking(BaseHTTPRequestHandler):
+    server: Inbox
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.server.bodies[self.path.rpartition("/")[2]].append(body)
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing is logged."""
 
 
 @pytest.fixture(scope="module")
-def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        number: int = probe.getsockname()[1]
-        return number
+def inbox() -> Iterator[Inbox]:
+    with Inbox() as listening:
+        serving = Thread(target=listening.serve_forever, args=(0.05,))
+        serving.start()
+        yield listening
+        listening.shutdown()
+        serving.join()
 
 
 @pytest.fixture(scope="module")
 def services(
-    tmp_path_factory: pytest.TempPathFactory, port: int
+    tmp_path_factory: pytest.TempPathFactory, inbox: Inbox
 ) -> Iterator[dict[str, SigningService]]:
-    folder = tmp_path_factory.mktemp("services")
     options = ("--person-ms", "30", "--keys", "ecdsa", "--account", "sp:s3cret")
-    called = ("--callback", f"http://127.0.0.1:{port}/v1/signing-callbacks/x")
-    with ExitStack() as stack:
-        yield {
-            name: stack.enter_context(signing_service(folder, name, *options, *called))
-            for name in MAKERS
-        }
+    programs = {name: (*options, *calling_back(inbox.socket, name)) for name in MAKERS}
+    with signing_services(tmp_path_factory.mktemp("services"), programs) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def rsa_services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, SigningService]]:
+    options = ("--person-ms", "0", "--keys", "rsa")
+    programs = dict.fromkeys(("csc-v1", "csc-v2"), options)
+    with signing_services(tmp_path_factory.mktemp("rsa"), programs) as running:
+        yield running
 
 
 @asynccontextmanager
@@ -329,19 +348,16 @@ async def test_a_session_that_was_lost_is_renewed_before_anybody_is_asked(
     ids=["once", "replayed", "late", "early"],
 )
 async def test_a_callback_only_leads_to_a_question(
-    service: SigningService, name: str, port: int, fault: Any, many: int
+    service: SigningService, name: str, inbox: Inbox, fault: Any, many: int
 ) -> None:
-    inbox = Inbox()
-    listening = await asyncio.start_server(inbox.taken, "127.0.0.1", port)
-    async with listening, adapter(service, name) as provider:
+    async with adapter(service, name) as provider:
         order = await ordered(provider)
         if fault:
             service.fault(on=ASKS[name], **fault)
         first = await provider.submit(order)
-        for body in list(await inbox.until(many)):
-            called = provider.called(body)
-            expected = Called(outgoing_id=order.outgoing_id)
-            assert called == (expected if name == "smartca" else Called(first.submission))
+        ours = Called(outgoing_id=order.outgoing_id)
+        expected = ours if name == "smartca" else Called(first.submission)
+        for _ in await inbox.until(name, many, lambda body: provider.called(body) == expected):
             answer = await provider.status(order, first.submission)
             assert isinstance(answer, Signed | Pending)
         assert isinstance(await end_of(provider, order, first), Signed)
@@ -351,15 +367,14 @@ async def test_a_callback_only_leads_to_a_question(
 @pytest.mark.parametrize("mechanism", ["rsassa_pss", "rsassa_pkcs1v15"])
 @pytest.mark.parametrize("name", ["csc-v1", "csc-v2"], indirect=True)
 async def test_the_mechanism_asked_for_is_the_one_that_signs(
-    tmp_path: Path, name: str, mechanism: Any
+    rsa_services: dict[str, SigningService], name: str, mechanism: Any
 ) -> None:
-    with signing_service(tmp_path, name, "--person-ms", "0", "--keys", "rsa") as service:
-        async with adapter(service, name) as provider:
-            order = await ordered(provider, mechanism=mechanism)
-            answer = await end_of(provider, order, await provider.submit(order))
-        assert valid(order, answer)
-        other: Any = {"rsassa_pss": "rsassa_pkcs1v15", "rsassa_pkcs1v15": "rsassa_pss"}[mechanism]
-        assert not valid(replace(order, mechanism=other), answer)
+    async with adapter(rsa_services[name], name) as provider:
+        order = await ordered(provider, mechanism=mechanism)
+        answer = await end_of(provider, order, await provider.submit(order))
+    assert valid(order, answer)
+    other: Any = {"rsassa_pss": "rsassa_pkcs1v15", "rsassa_pkcs1v15": "rsassa_pss"}[mechanism]
+    assert not valid(replace(order, mechanism=other), answer)
 
 
 async def test_a_restarted_service_still_knows_whom_it_asked(tmp_path: Path) -> None:

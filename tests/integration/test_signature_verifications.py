@@ -14,7 +14,6 @@ from tests.support.databases import Databases
 from tests.support.gateway import NOWHERE
 from tests.support.signature_connector import (
     Connector,
-    SigningGateway,
     connector_database,
     running_connector,
     settings,
@@ -22,6 +21,7 @@ from tests.support.signature_connector import (
 )
 from tests.support.signing import Usage as CertificateUsage
 from tests.support.signing import draw, issue, pdf, root, updated
+from tests.support.signing_services import SigningGateway
 from tests.support.verification import cades, jws, pades, xades
 
 PATH = "/v1/signature-verifications"

@@ -1,7 +1,6 @@
 """A request's way through the whole service: by event, to the person and back, or to its end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from hashlib import sha256
 from io import BytesIO
 from typing import Any
@@ -15,41 +14,24 @@ from pyhanko.sign.validation import async_validate_pdf_signature
 from pyhanko_certvalidator import ValidationContext
 
 from common.contracts.signature import SignatureCompleted, SignatureFailed, SignatureHeld
+from tests.support import signature_fixtures
 from tests.support.databases import Databases
 from tests.support.signature_connector import (
     AGENCY,
     DOSSIER,
     USER,
     Connector,
-    SigningGateway,
     connector_database,
     enveloped,
     requested,
     running_connector,
     settings,
-    signing_gateway,
 )
+from tests.support.signing_services import SigningGateway
 
-
-@pytest.fixture(scope="module")
-def the_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SigningGateway]:
-    with signing_gateway(tmp_path_factory.mktemp("esign")) as running:
-        yield running
-
-
-@pytest.fixture
-def gateway(the_gateway: SigningGateway) -> SigningGateway:
-    the_gateway.reset()
-    return the_gateway
-
-
-@pytest.fixture
-async def connector(
-    databases: Databases, tmp_path, gateway: SigningGateway
-) -> AsyncIterator[Connector]:
-    url = await connector_database(databases)
-    async with running_connector(settings(url, tmp_path, gateway)) as running:
-        yield running
+the_gateway = signature_fixtures.gateway_process()
+gateway = signature_fixtures.gateway
+connector = signature_fixtures.connector
 
 
 async def chain_is_whole(connector: Connector, request_id: Any) -> list[dict[str, Any]]:

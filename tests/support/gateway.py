@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from copy import deepcopy
@@ -365,14 +366,17 @@ class Upstream:
 
 
 @asynccontextmanager
-async def listening(app: ASGIApp) -> AsyncIterator[str]:
-    """The address of an application that is served on a port of 127.0.0.1 until the block ends."""
+async def listening(app: ASGIApp, at: socket.socket | None = None) -> AsyncIterator[str]:
+    """The address of an application that is served on a port of 127.0.0.1 until the block ends.
+
+    at: a socket that listens already, and stays open; a new one unless given.
+    """
     config = uvicorn.Config(
         app, port=0, lifespan="off", log_config=None, timeout_graceful_shutdown=1
     )
     served = uvicorn.Server(config)
     served.capture_signals = nullcontext  # type: ignore[method-assign,assignment]
-    task = asyncio.create_task(served.serve())
+    task = asyncio.create_task(served.serve([at.dup()] if at else None))
     try:
         while not served.started:
             await asyncio.sleep(0.01)

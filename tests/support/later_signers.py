@@ -44,6 +44,7 @@ from signature_connector.domain.provider import (
 )
 from tests.support.assembly import raw_signature, wish
 from tests.support.signing import authority, root, sign, signer
+from tests.support.signing_services import call
 
 _DIGEST_BYTES = 32  # no document is that short
 
@@ -202,8 +203,7 @@ class LaterSigners:
 
     def called(self, body: bytes) -> Called:
         try:
-            told = json.loads(body)
-            return Called(submission=told["submission"])
+            return Called(outgoing_id=UUID(json.loads(body)["order"]))
         except (ValueError, KeyError, TypeError) as error:
             raise Unreadable(str(error)) from error
 
@@ -215,13 +215,13 @@ class Running:
         self.url, self.root = url, roots
 
     def behave(self, **how: Any) -> None:
-        httpx.post(f"{self.url}/_behaviour", json=how, trust_env=False).raise_for_status()
+        call("POST", f"{self.url}/_behaviour", json=how)
 
     def books(self) -> dict[str, Any]:
-        return dict(httpx.get(f"{self.url}/_books", trust_env=False).json())
+        return dict(call("GET", f"{self.url}/_books"))
 
     def reset(self) -> None:
-        httpx.post(f"{self.url}/_forget", trust_env=False).raise_for_status()
+        call("POST", f"{self.url}/_forget")
 
     def asked(self) -> list[int]:
         """How often each order was given."""

@@ -1,11 +1,9 @@
 """The signature connector at work: a real database, a signing gateway in a process of its own."""
 
 import asyncio
-import json
-import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +17,6 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from backbone.leash import Leashed
 from common.auth import TokenKeys
 from common.blobs import Blobs
 from common.contracts.commands import SigningWish
@@ -43,6 +40,7 @@ from signature_connector.verification.bundle import read_bundle
 from signature_connector.verification.isolation import Examiner
 from tests.support.databases import Databases
 from tests.support.signing import pdf
+from tests.support.signing_services import SigningGateway
 
 AGENCY, OTHER_AGENCY = "H56.14", "H10.15"
 DOSSIER = f"{AGENCY}-261102-0001"
@@ -51,61 +49,6 @@ SEALING = {"k1": "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s="}
 KEYS = KeyRing({"k1": SecretStr(SEALING["k1"])}, "k1")
 _TOKEN_KEY = ec.generate_private_key(ec.SECP256R1())
 _KEY_ID = "test"
-
-
-@dataclass(frozen=True)
-class SigningGateway:
-    """The simulator: its address, its root certificate, its books and how it misbehaves."""
-
-    url: str
-    root: Path
-
-    def reset(self) -> None:
-        """No faults, and books that begin anew."""
-        for path in ("/_faults", "/_books"):
-            httpx.delete(self.url + path, trust_env=False).raise_for_status()
-
-    def fault(self, **rule: Any) -> None:
-        """Let it misbehave."""
-        httpx.post(f"{self.url}/_faults", json=rule, trust_env=False).raise_for_status()
-
-    def mend(self) -> None:
-        """No faults any more; what its books hold stays, such as transactions under way."""
-        httpx.delete(f"{self.url}/_faults", trust_env=False).raise_for_status()
-
-    def decide(self) -> None:
-        """Those who were held (fault ``hold``) decide now; no faults any more."""
-        self.mend()
-
-    def books(self) -> dict[str, Any]:
-        """The summary of its books."""
-        return dict(httpx.get(f"{self.url}/_books", trust_env=False).json())
-
-    def requests(self) -> dict[str, dict[str, Any]]:
-        """What it was asked to sign, by request id."""
-        rows = httpx.get(
-            f"{self.url}/_books/requests", params={"limit": 5000}, trust_env=False
-        ).json()["items"]
-        return {row["doc_id"]: row for row in rows}
-
-
-@contextmanager
-def signing_gateway(folder: Path, *options: str) -> Iterator[SigningGateway]:
-    """The simulator as a process, on a free port."""
-    log = folder / "signing-gateway.log"
-    state = folder / "state"
-    program = [sys.executable, "-m", "simulators", "signing-gateway", "--port", "0"]
-    process = Leashed([*program, "--state", str(state), "--person-ms", "0", *options], log=log)
-    try:
-        deadline = time.monotonic() + 60
-        while not (text_ := log.read_text()).rstrip().endswith("}"):
-            if time.monotonic() > deadline or not process.running:
-                raise AssertionError(f"the signing gateway did not start:\n{text_}")
-            time.sleep(0.05)
-        url = json.loads(text_.strip().splitlines()[-1])["url"]
-        yield SigningGateway(url, state / "root.pem")
-    finally:
-        process.stop()
 
 
 async def _prepared(url: str) -> None:

@@ -10,7 +10,14 @@ from fastapi import FastAPI
 from common.blobs import Blobs
 from common.exchanges import Exchanges
 from common.service import Core, Parts, Shared, create_service
-from signature_connector.api import callbacks, decisions, requests, several, verifications
+from signature_connector.api import (
+    callbacks,
+    decisions,
+    document,
+    requests,
+    several,
+    verifications,
+)
 from signature_connector.assembly.isolated import IsolatedAssembler
 from signature_connector.clients.revocation import responders
 from signature_connector.clients.timestamps import timestamp_calls
@@ -177,7 +184,7 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
                 await service_examiner.close()
                 await assembler.close()
 
-    return create_service(
+    app = create_service(
         "signature-connector",
         settings,
         assemble,
@@ -195,3 +202,5 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
         time_limits={verifications.PATH: 3 * settings.verification_seconds + 30},
         shared=shared,
     )
+    document.describe(app)
+    return app

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 
 from common.errors import NotFound, TooLarge, TooManyRequests
+from signature_connector.api.document import problems
 from signature_connector.api.parts import CallbacksOf
 from signature_connector.domain.provider import Unreadable
 from signature_connector.use_cases.callbacks import LARGEST_BYTES, TooMany
@@ -13,7 +14,17 @@ PATH = "/v1/signing-callbacks"
 router = APIRouter(prefix=PATH, tags=["signing"])
 
 
-@router.post("/{provider}", status_code=202)
+@router.post(
+    "/{provider}",
+    status_code=202,
+    responses=problems(404, 413, 422, 429, 503),
+    openapi_extra={
+        "requestBody": {
+            "description": "In the provider's own form",
+            "content": {"application/json": {"schema": {}}},
+        }
+    },
+)
 async def signing_callback(
     request: Request,
     callbacks: CallbacksOf,

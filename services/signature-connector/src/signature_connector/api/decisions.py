@@ -5,11 +5,12 @@ from uuid import UUID
 
 import structlog
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from common.blobs import BlobDamaged, BlobMissing
 from common.operators import Reason
 from common.service import CoreOf
+from signature_connector.api.document import problems
 from signature_connector.api.parts import Operator, StepsOf, Wake, Writer, found
 from signature_connector.api.requests import SigningRequest, view
 from signature_connector.errors import NotHeldRequest, NotTheSignedFile, UnknownFile
@@ -17,7 +18,11 @@ from signature_connector.use_cases import decisions
 from signature_connector.use_cases.decisions import Decision, NotHeld, NotSigned
 
 log = structlog.get_logger()
-router = APIRouter(prefix="/v1/signing-requests", tags=["signing"])
+router = APIRouter(
+    prefix="/v1/signing-requests",
+    tags=["signing"],
+    responses=problems(401, 403, 404, 422, 503),
+)
 
 
 class Decided(BaseModel):
@@ -34,7 +39,7 @@ class Decided(BaseModel):
     reason: Reason
     file: Annotated[str | None, Field(pattern=r"^[0-9a-f]{64}$")] = None
     """SHA-256 of the signed document in the file store."""
-    signer_agreed: bool = False
+    signer_agreed: StrictBool = False
     """The signer agreed to be asked again, and knows that the first call may have signed."""
 
     @model_validator(mode="after")
@@ -58,7 +63,7 @@ async def cancel_signature(
     return view(request) if request else view(await found(core, principal, request_id))
 
 
-@router.post("/{request_id}/decision")
+@router.post("/{request_id}/decision", responses=problems(409, 413))
 async def decide_held(
     request_id: UUID,
     wanted: Decided,

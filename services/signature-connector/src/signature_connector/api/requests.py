@@ -7,7 +7,7 @@ from uuid import UUID, uuid5
 
 import orjson
 from fastapi import APIRouter, Header, Query, Response
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, Strict, StrictInt, model_validator
 
 from common.auth import Principal
 from common.blobs import Blobs
@@ -15,6 +15,7 @@ from common.contracts.codes import AgencyCode, ProcedureCode
 from common.errors import Forbidden
 from common.service import CoreOf
 from common.telemetry import current_traceparent
+from signature_connector.api.document import KEY, KEY_HEADER, problems
 from signature_connector.api.parts import (
     BlobsOf,
     ChoiceOf,
@@ -32,11 +33,15 @@ from signature_connector.errors import KeyMissing, UnknownFile
 from signature_connector.store import requests as store
 from signature_connector.use_cases.requests import placed, take_in
 
-router = APIRouter(prefix="/v1/signing-requests", tags=["signing"])
+router = APIRouter(
+    prefix="/v1/signing-requests", tags=["signing"], responses=problems(401, 403, 422, 503)
+)
 
 NAMESPACE = UUID("5f0c7c1e-3f0b-5d52-9a53-0e6a5d8f7b21")
 """Request ids are made from the client and its own key: no client can take another's id."""
-KEY = r"^[\x21-\x7e]{1,255}$"
+
+
+Key = Annotated[str | None, Header(pattern=KEY, include_in_schema=False)]
 
 
 class Signer(BaseModel):
@@ -61,14 +66,19 @@ class Document(BaseModel):
     file: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the content")
 
 
+Coordinate = Annotated[FiniteFloat, Strict()]
+
+
 class Place(BaseModel):
     """Where a visible stamp is put: beside a text, or into a box of a page."""
 
     model_config = ConfigDict(extra="forbid")
 
     anchor: str | None = Field(default=None, min_length=1, max_length=200)
-    page: int = Field(default=-1, ge=-1000, le=1000, description="From 0; negative from the end")
-    box: tuple[float, float, float, float] | None = Field(
+    page: StrictInt = Field(
+        default=-1, ge=-1000, le=1000, description="From 0; negative from the end"
+    )
+    box: tuple[Coordinate, Coordinate, Coordinate, Coordinate] | None = Field(
         default=None, description="Left, bottom, right, top in points from the lower left corner"
     )
 
@@ -224,7 +234,7 @@ async def check_files(blobs: Blobs, files: Mapping[str, str]) -> None:
         )
 
 
-@router.post("", status_code=202)
+@router.post("", status_code=202, responses=problems(400, 409, 413), openapi_extra=KEY_HEADER)
 async def request_signature(
     wanted: NewRequest,
     principal: Writer,
@@ -233,7 +243,7 @@ async def request_signature(
     wake: Wake,
     choice: ChoiceOf,
     response: Response,
-    idempotency_key: Annotated[str | None, Header(pattern=KEY)] = None,
+    idempotency_key: Key = None,
 ) -> SigningRequest:
     """Ask for a signature. The same key with the same content is the same request."""
     key = key_given(idempotency_key)
@@ -281,13 +291,13 @@ async def held_requests(
     return HeldRequests(items=[view(request) for request in page], next=more)
 
 
-@router.get("/{request_id}")
+@router.get("/{request_id}", responses=problems(404))
 async def signing_request(request_id: UUID, principal: Reader, core: CoreOf) -> SigningRequest:
     """One request."""
     return view(await found(core, principal, request_id))
 
 
-@router.get("/{request_id}/evidence")
+@router.get("/{request_id}/evidence", responses=problems(404))
 async def evidence(request_id: UUID, principal: Operator, core: CoreOf) -> Evidence:
     """The chain of evidence of a request, checked."""
     request = await found(core, principal, request_id)
@@ -304,7 +314,7 @@ async def evidence(request_id: UUID, principal: Operator, core: CoreOf) -> Evide
     )
 
 
-@router.get("/{request_id}/evidence/export")
+@router.get("/{request_id}/evidence/export", responses=problems(404))
 async def export_evidence(request_id: UUID, principal: Operator, core: CoreOf) -> dict[str, Any]:
     """The evidence as it was hashed, to be checked elsewhere; files are named by their SHA-256."""
     request = await found(core, principal, request_id)

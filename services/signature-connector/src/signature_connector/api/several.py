@@ -1,23 +1,23 @@
 """Several signers of one document, and several documents of one signer."""
 
 from datetime import UTC, datetime
-from typing import Annotated
 from uuid import UUID, uuid5
 
-from fastapi import APIRouter, Header
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from common.auth import Principal
 from common.blobs import Blobs
 from common.contracts.codes import AgencyCode, ProcedureCode
 from common.service import CoreOf
 from common.telemetry import current_traceparent
+from signature_connector.api.document import KEY_HEADER, problems
 from signature_connector.api.parts import BlobsOf, ChoiceOf, Wake, Writer
 from signature_connector.api.requests import (
-    KEY,
     NAMESPACE,
     Document,
     How,
+    Key,
     Place,
     Signer,
     SigningRequest,
@@ -32,7 +32,9 @@ from signature_connector.use_cases.requests import placed, take_in
 from signature_connector.use_cases.workflows import LONGEST, check_order, in_turn
 from signature_connector.use_cases.workflows import Turn as InTurn
 
-router = APIRouter(prefix="/v1", tags=["signing"])
+router = APIRouter(
+    prefix="/v1", tags=["signing"], responses=problems(400, 401, 403, 409, 413, 422, 503)
+)
 
 
 class Turn(Signer):
@@ -40,7 +42,7 @@ class Turn(Signer):
 
     stamp: Place | None = None
     reason: str | None = Field(default=None, min_length=1, max_length=200)
-    seal: bool = False
+    seal: StrictBool = False
     """An agency's seal: the last signature, after which none may follow."""
 
 
@@ -78,7 +80,7 @@ class SigningRequests(BaseModel):
     items: list[SigningRequest]
 
 
-@router.post("/signing-workflows", status_code=202)
+@router.post("/signing-workflows", status_code=202, openapi_extra=KEY_HEADER)
 async def request_signatures(
     wanted: NewWorkflow,
     principal: Writer,
@@ -86,7 +88,7 @@ async def request_signatures(
     blobs: BlobsOf,
     wake: Wake,
     choice: ChoiceOf,
-    idempotency_key: Annotated[str | None, Header(pattern=KEY)] = None,
+    idempotency_key: Key = None,
 ) -> SigningRequests:
     """Have a document signed by several persons in their order.
 
@@ -136,7 +138,7 @@ async def request_signatures(
     return SigningRequests(id=workflow, items=[view(one) for one in taken])
 
 
-@router.post("/signing-batches", status_code=202)
+@router.post("/signing-batches", status_code=202, openapi_extra=KEY_HEADER)
 async def request_batch(
     wanted: NewBatch,
     principal: Writer,
@@ -144,7 +146,7 @@ async def request_batch(
     blobs: BlobsOf,
     wake: Wake,
     choice: ChoiceOf,
-    idempotency_key: Annotated[str | None, Header(pattern=KEY)] = None,
+    idempotency_key: Key = None,
 ) -> SigningRequests:
     """Have several documents signed by one person, who is asked once for as many as his provider
     takes together. Each document has its own outcome."""

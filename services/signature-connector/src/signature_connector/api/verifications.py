@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, Field
 
 from common.auth import Principal, requires
+from signature_connector.api.document import problems
 from signature_connector.domain.findings import Level
 from signature_connector.domain.verification import MEDIA, Indication, Kind, Material
 from signature_connector.errors import PartsMalformed, UnsupportedMedia
@@ -159,7 +160,8 @@ _PARTS: dict[str, Any] = {
         200: {
             "description": "The report, by `Accept` in JSON or by ETSI TS 119 102-2",
             "content": {"application/xml": {"schema": {"type": "string"}}},
-        }
+        },
+        **problems(400, 401, 403, 413, 415, 422, 503),
     },
     openapi_extra={
         "requestBody": {
