@@ -29,20 +29,19 @@ from common.identifiers import new_id
 from common.transport.base import Message
 from dossier.domain.signing_rules import SigningRules
 from signature_connector.consumers import subscriptions
+from tests.support import signature_fixtures
 from tests.support.databases import Databases
 from tests.support.dossier_service import DossierService, dossier_database, dossier_service
 from tests.support.dossiers import AGENCY, code, command, envelope, result, submission
 from tests.support.signature_connector import (
     KEYS,
     Connector,
-    SigningGateway,
     connector_database,
     running_connector,
     settings,
-    signing_gateway,
     token,
 )
-from tests.support.signing_services import SigningService, signing_service
+from tests.support.signing_services import SigningGateway, SigningService, signing_service
 
 USERS = ("001099000001", "001099000002", "001099000003")
 DOSSIER = code(1)
@@ -141,16 +140,8 @@ def ids_of(workflow: SigningWorkflowRequested) -> list[UUID]:
     return [one.request_id for one in workflow.signers]
 
 
-@pytest.fixture(scope="module")
-def the_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SigningGateway]:
-    with signing_gateway(tmp_path_factory.mktemp("esign")) as running:
-        yield running
-
-
-@pytest.fixture
-def gateway(the_gateway: SigningGateway) -> SigningGateway:
-    the_gateway.reset()
-    return the_gateway
+the_gateway = signature_fixtures.gateway_process()
+gateway = signature_fixtures.gateway
 
 
 @pytest.fixture

@@ -26,12 +26,12 @@ from tests.support.gateway import (
 )
 from tests.support.signature_connector import (
     Connector,
-    SigningGateway,
     connector_database,
     running_connector,
     settings,
 )
 from tests.support.signing import pdf, root
+from tests.support.signing_services import SigningGateway
 from tests.support.verification import cades, jws
 
 PATH = "/v1/signature-verifications"
