@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from asn1crypto import x509 as asn1_x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from fastapi import FastAPI, Request, Response
 
@@ -16,10 +17,11 @@ from common.addresses import Address, Reach
 from common.http import Guard, http_client
 from signature_connector.clients.revocation import Responders, responders
 from signature_connector.domain.assembly import ValidationData
-from signature_connector.domain.findings import Report
+from signature_connector.domain.findings import Refusal, Report, passed
 from signature_connector.domain.revocation import Lookup
 from signature_connector.use_cases.revocation import Revocation
 from signature_connector.verification.certificates import Trust, examine_certificate
+from signature_connector.verification.chains import Chains
 from signature_connector.verification.lookups import completed, good_until, lookups
 from tests.support.gateway import listening
 from tests.support.signing import Holder, authority, root, signer
@@ -29,7 +31,10 @@ from tests.support.verification import (
     addressed,
     crl,
     der,
+    good_data,
     ocsp_answer,
+    policies,
+    revoked_data,
 )
 
 HERE = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
@@ -284,3 +289,28 @@ def test_the_holder_is_compared_with_the_person_who_is_asked(subject, user, code
     assert (report.refusal is not None) == (code == "holder-differs")
     assert user not in str(report.body())
     assert subject not in str(report.body())
+
+
+def test_what_a_document_brought_along_does_not_hide_that_its_signer_was_revoked_since() -> None:
+    now = datetime.now(UTC)
+    policy = policies().all[0]
+    holder = asn1_x509.Certificate.load(signer().der)
+    above = [asn1_x509.Certificate.load(der(authority()))]
+    brought, looked_up = good_data(), revoked_data(now - timedelta(hours=1))
+
+    alone = Chains(policy, NOTHING, now)
+    assert alone.judge(holder, above, now, brought).findings == [passed("not-revoked")]
+    assert alone.unchecked == [chain(signer())]  # and is asked for
+
+    with pytest.raises(Refusal, match="certificate-revoked"):
+        Chains(policy, looked_up, now).judge(holder, above, now, brought)
+
+
+def test_what_a_document_brought_along_counts_for_a_time_that_is_proven() -> None:
+    now = datetime.now(UTC)
+    holder = asn1_x509.Certificate.load(signer().der)
+    above = [asn1_x509.Certificate.load(der(authority()))]
+    chains = Chains(policies().all[0], revoked_data(now), now + timedelta(hours=1))
+    judged = chains.judge(holder, above, now - timedelta(minutes=1), good_data())
+    assert (judged.findings, judged.embedded) == ([passed("not-revoked")], True)
+    assert chains.unchecked == []

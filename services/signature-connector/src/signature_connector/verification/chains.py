@@ -70,7 +70,8 @@ class Chains:
         until: the moment of the whole validation: nothing later plays a role.
 
     Attributes:
-        unchecked: chains (DER, from the certificate) whose revocation status is not known.
+        unchecked: chains (DER, from the certificate) whose revocation status is not known, or from
+            the document alone although nothing proves its time: they are worth being looked up.
     """
 
     def __init__(self, policy: Policy, fetched: ValidationData, until: datetime) -> None:
@@ -103,7 +104,14 @@ class Chains:
         # Without revocation first: whether there is a chain is another question.
         path = attempt.path("soft-fail", NOTHING)
         chain = Chain(_listed(path))
-        for data, embedded in ((carried, True), (_joined(carried, self._fetched), False)):
+        both = _joined(carried, self._fetched)
+        if moment < self._until:
+            ways = ((carried, True), (both, False))
+        else:
+            # Nothing proves when it was signed: who has a key that was revoked since could bring
+            # along what was said before. It counts where nothing else is to be had.
+            ways = ((self._fetched, False), (both, True))
+        for data, embedded in ways:
             if not (data.ocsps or data.crls):
                 continue
             try:
@@ -117,6 +125,8 @@ class Chains:
                 continue
             chain.findings = [passed("not-revoked")]
             chain.embedded = embedded
+            if embedded and moment >= self._until:
+                self.unchecked.append([one.dump() for one in chain.certificates])
             return chain
         if len(chain.certificates) == 1:  # a root itself: nobody could revoke it
             chain.findings, chain.embedded = [passed("not-revoked")], True
