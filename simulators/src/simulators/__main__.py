@@ -94,9 +94,13 @@ def start(
     crls: Annotated[
         str | None,
         typer.Option(
-            help="Address of its /crls as certificates name it (smartca, mysign, csc).",
+            help="Address of its /crls as certificates name it (smartca, mysign, csc, tsa).",
             rich_help_panel=SIGNING,
         ),
+    ] = None,
+    days: Annotated[
+        float | None,
+        typer.Option(help="After how many the authority's certificate ends (tsa)."),
     ] = None,
     callback: Annotated[
         str | None,
@@ -146,7 +150,9 @@ def start(
     def tsa() -> Simulator:
         from simulators.tsa import TimestampAuthority
 
-        return TimestampAuthority(seed, directory("tsa"), delay)
+        # With all programs, --crls is the signing service's.
+        lists = crls if program == "tsa" else None
+        return TimestampAuthority(seed, directory("tsa"), delay, days=days, crls=lists)
 
     def hashes() -> Simulator:
         from simulators.csc import CscV1, CscV2
