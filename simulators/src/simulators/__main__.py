@@ -98,6 +98,7 @@ def start(
             rich_help_panel=SIGNING,
         ),
     ] = None,
+    title: Annotated[str, typer.Option(help="The authority's name (tsa).")] = "TSA thử nghiệm",
     days: Annotated[
         float | None,
         typer.Option(help="After how many the authority's certificate ends (tsa)."),
@@ -152,7 +153,8 @@ def start(
 
         # With all programs, --crls is the signing service's.
         lists = crls if program == "tsa" else None
-        return TimestampAuthority(seed, directory("tsa"), delay, days=days, crls=lists)
+        place = directory("tsa")
+        return TimestampAuthority(seed, place, delay, title=title, days=days, crls=lists)
 
     def hashes() -> Simulator:
         from simulators.csc import CscV1, CscV2

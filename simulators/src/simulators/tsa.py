@@ -63,11 +63,12 @@ class TimestampAuthority(Simulator):
         state: Path | None = None,
         delay_ms: float = 0,
         *,
+        title: str = "TSA thử nghiệm",
         days: float | None = None,
         crls: str | None = None,
     ) -> None:
-        """See ``authority`` for ``days`` and ``crls``; they count where keys are made."""
-        made = partial(authority, days=days, crls=crls)
+        """See ``authority`` for its name, ``days`` and ``crls``; they count where keys are made."""
+        made = partial(authority, title, days=days, crls=crls)
         self.authority = _kept(state, made) if state else made()
         self.stamped = Tally()
         self._stranger = authority("TSA lạ")

@@ -185,7 +185,8 @@ class Renewing:
             facts["refused"] = refused.report.body()
             return _Result("refused", since, ends, str(refused), facts)
         except (NoTimestamp, NoValidationData, Unfit) as missing:
-            return _Result("failed", since, ends, describe(missing))
+            why = missing.code if isinstance(missing, Unfit) else str(missing)
+            return _Result("failed", since, ends, why)
         facts |= {
             "level": request.level,
             "augmented_sha256": stored,
