@@ -4,12 +4,27 @@ import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from io import BytesIO
 from uuid import UUID, uuid4
 
 import pytest
+from asn1crypto import crl
+from asn1crypto import x509 as asn1_x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
+from pyhanko.pdf_utils.reader import PdfFileReader
+from pyhanko.sign.ades.report import AdESPassed
+from pyhanko.sign.validation.ades import ades_lta_validation
+from pyhanko.sign.validation.policy_decl import (
+    LocalKnowledge,
+    PdfSignatureValidationSpec,
+    SignatureValidationSpec,
+)
+from pyhanko_certvalidator.context import CertValidationPolicySpec, ValidationTimingInfo
+from pyhanko_certvalidator.policy_decl import REQUIRE_REVINFO, CertRevTrustPolicy
+from pyhanko_certvalidator.registry import SimpleTrustManager
+from pyhanko_certvalidator.revinfo.archival import CRLContainer
 
 from signature_connector.assembly import augmentation
 from signature_connector.assembly.edits import applied
@@ -247,3 +262,48 @@ async def test_an_authority_that_names_nobody_who_tells_is_taken_without() -> No
     found.note(facts)
     assert facts["authority_status"] == "unnamed"
     assert facts["authority_warning"]
+
+
+# What others say of a renewed document.
+
+
+async def accepted_at(content: bytes, by: Authority, days: int) -> bool:
+    """What pyHanko says by its own rules (EN 319 102-1, 5.6.3) at a date to come, with revocation
+    required: it knows what one authority says of revocation by then, and else what the document
+    carries."""
+    at = datetime.now(UTC) + days * DAY
+    listed = by.revocations(now=at)
+    assert listed is not None
+    trust = SimpleTrustManager.build(
+        trust_roots=[
+            asn1_x509.Certificate.load(one) for one in (der(root()), *map(_root, (told_of(), by)))
+        ]
+    )
+    spec = SignatureValidationSpec(
+        CertValidationPolicySpec(trust, CertRevTrustPolicy(REQUIRE_REVINFO)),
+        local_knowledge=LocalKnowledge(known_crls=[CRLContainer(crl.CertificateList.load(listed))]),
+    )
+    (signature,) = PdfFileReader(BytesIO(content)).embedded_regular_signatures
+    result = await ades_lta_validation(
+        signature,
+        PdfSignatureValidationSpec(spec),
+        ValidationTimingInfo(at, at, point_in_time_validation=True),
+    )
+    return bool(result.ades_subindic == AdESPassed.OK)
+
+
+async def test_a_renewed_document_is_accepted_by_others_after_the_end_of_the_first_authority() -> (
+    None
+):
+    lasting = timestamp_authority("TSA B", days=3000, crls=CRLS)
+    person = assembly.validation_data()
+    both = ValidationData(
+        (*person.certificates, _root(told_of())),
+        person.ocsps,
+        (*person.crls, *lists(told_of()).crls),
+    )
+    before = archived(with_data(stamped(told_of()), both), told_of())
+    after = archived(with_data(before, lists(told_of())), lasting)
+    assert await accepted_at(before, told_of(), 1)
+    assert not await accepted_at(before, lasting, 25), "its authority has ended"
+    assert await accepted_at(after, lasting, 25)

@@ -48,15 +48,16 @@ class Authority:
         """What goes into a file of trusted certificates."""
         return self.root.public_bytes(Encoding.PEM)
 
-    def revocations(self, revoked: bool = False) -> bytes | None:
+    def revocations(self, revoked: bool = False, now: datetime | None = None) -> bytes | None:
         """The root's list of revocations (DER); None where the root's key is not at hand.
 
         Args:
             revoked: whether this authority is on it, since yesterday.
+            now: when it is made; None: by the clock.
         """
         if self.root_key is None:
             return None
-        now = datetime.now(UTC)
+        now = now or datetime.now(UTC)
         key_id = certificates.AuthorityKeyIdentifier.from_issuer_public_key(
             self.root_key.public_key()
         )

@@ -210,7 +210,7 @@ class Finishing:
                 token = await self.timestamps.token(prepared.digest)
                 content = await self.assembler.archived(prepared, token)
                 facts["archive_timestamp"] = token.hex()
-                return await self._with_authority(content, form, facts), "b-lta"
+                return await self.with_authority(content, form, facts), "b-lta"
 
     async def _long_term(
         self, request: Request, content: bytes, form: Format, facts: dict[str, Any]
@@ -227,7 +227,7 @@ class Finishing:
         facts["validation_data"] = counted(data)
         return await self.assembler.long_term(content, form, data)
 
-    async def _with_authority(self, content: bytes, form: Format, facts: dict[str, Any]) -> bytes:
+    async def with_authority(self, content: bytes, form: Format, facts: dict[str, Any]) -> bytes:
         """The document with validation data of its archive timestamp, where it can be had.
 
         The level does not depend on it: a renewal brings it at the latest, and until then the

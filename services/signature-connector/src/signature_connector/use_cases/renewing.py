@@ -223,7 +223,7 @@ class Renewing:
         self._seen = (now, after)
         if not worthwhile(ends, after, now):
             raise _NotYet(store.NOT_YET)
-        return content, after
+        return await finishing.with_authority(content, "pades", facts), after
 
     def _hopeful(self, ends: datetime, now: datetime) -> bool:
         """Whether a token is worth asking for: what the last one showed counts for a while, lest
@@ -241,17 +241,19 @@ class Renewing:
         finishing = self._finishing
         if finishing.assembler is None or finishing.revocations is None:
             raise NoValidationData("no source is configured")
+        told: dict[str, Any] = {}
+        facts["authority_before"] = told
         try:
             authority = await finishing.revocations.of_timestamp(content, now)
         except NoValidationData as missing:
             if not (missing.untold and self._schedule.late(ends, now)):
                 raise
-            facts["authority_status"] = str(missing)
+            told["authority_status"] = str(missing)
             return content
-        authority.note(facts)
+        authority.note(told)
         if not (authority.data.ocsps or authority.data.crls):
             return content
-        facts["validation_data"] = counted(authority.data)
+        told["validation_data"] = counted(authority.data)
         return await finishing.assembler.long_term(content, "pades", authority.data)
 
     async def _write(self, claimed: Due, result: _Result) -> None:
