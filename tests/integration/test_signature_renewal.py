@@ -35,6 +35,7 @@ from pyhanko_certvalidator.registry import SimpleTrustManager
 from sqlalchemy import text
 
 from common.contracts.signature import SignatureAugmented, SignatureCompleted
+from signature_connector.clients.timestamps import timestamp_calls
 from signature_connector.domain.assembly import ValidationData
 from signature_connector.domain.renewal import Schedule
 from signature_connector.domain.verification import Material
@@ -43,6 +44,7 @@ from signature_connector.use_cases.augmenting import Augmenting
 from signature_connector.use_cases.finishing import Finishing
 from signature_connector.use_cases.overdue import Overdue
 from signature_connector.use_cases.renewing import Renewing
+from signature_connector.use_cases.timestamps import Authorities
 from signature_connector.verification.policies import read_policies
 from signature_connector.verification.verification import verify
 from tests.integration.test_signature_levels import Running
@@ -103,7 +105,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             started("smartca", "smartca", *person),
             started("ending", "tsa", "--title", "TSA A", "--days", str(SOON)),
             started("lasting", "tsa", "--title", "TSA B", "--days", "3000"),
-            started("silent", "tsa", "--title", "TSA C", told=False),
+            started("silent", "tsa", "--title", "TSA C", "--days", str(SOON), told=False),
         )
 
 
@@ -166,7 +168,9 @@ def finishing_of(running: Running) -> Finishing:
     return cast("Finishing", running.connector.app.state.steps.finishing)
 
 
-def worker(running: Running, finishing: Finishing | None = None) -> Renewing:
+def worker(
+    running: Running, finishing: Finishing | None = None, margin: float = MARGIN
+) -> Renewing:
     """One more that renews, without a memory of what the others were given."""
     own = finishing_of(running)
     return Renewing(
@@ -174,7 +178,7 @@ def worker(running: Running, finishing: Finishing | None = None) -> Renewing:
         finishing or own,
         cast("Any", own.examiner),
         CollectorRegistry(),
-        schedule=Schedule(MARGIN * DAY, timedelta(hours=1)),
+        schedule=Schedule(margin * DAY, timedelta(hours=1)),
         lease=120.0,
     )
 
@@ -335,6 +339,52 @@ async def test_an_authority_whose_status_nobody_tells_does_not_reach_long_term(
         assert row.augment_at is not None
         said = [one["facts"].get("not_augmented") for one in await running.evidence(row.request_id)]
         assert any("NoValidationData" in one for one in said if one)
+
+
+async def stamped_over(running: Running, row: Any, tsa: SigningService) -> None:
+    """A further archive timestamp, without any data of its authority."""
+    own = finishing_of(running)
+    assert own.assembler is not None
+    content = await own.files.get(row.result_file)
+    waiting = await own.assembler.archive_imprint(content, "pades")
+    async with timestamp_calls(5.0) as calls:
+        token = await Authorities(calls, cast("Any", own.examiner), [tsa.url]).token(waiting.digest)
+    stored = await own.files.put(await own.assembler.archived(waiting, token))
+    await set_row(running, row.request_id, f"result_file = '{stored}'")
+
+
+async def test_data_of_the_newest_timestamp_is_put_under_the_one_that_renews_it(
+    place: Place, world: World
+) -> None:
+    async with place.running(world.lasting) as running:
+        row = await running.ended(await running.asked("pades-b-lta", augment="required"))
+        await stamped_over(running, row, world.ending)
+        row = await renewed(running, row.request_id)
+        assert (row.renewal_trouble, row.proof_ends) == (None, end_of(world.lasting))
+        content = await running.connector.blobs.get(row.result_file)
+        facts = await last_facts(running, row.request_id)
+    assert facts["authority_before"]["authority_status"] == "found"
+    reader = PdfFileReader(BytesIO(content))
+    *_, before, last = reader.embedded_timestamp_signatures
+    covered = DocumentSecurityStore.read_dss(reader.get_historical_resolver(last.signed_revision))
+    assert covered.sig_content_identifier(before.pkcs7_content) in covered.vri_entries
+    assert root_name(world.ending) in list_issuers(content)
+    assert await library_accepts(place, content)
+
+
+async def test_data_that_nobody_tells_is_waited_for_until_little_time_is_left(
+    place: Place, world: World
+) -> None:
+    async with place.running(world.lasting) as running:
+        row = await running.ended(await running.asked("pades-b-lta", augment="required"))
+        await stamped_over(running, row, world.silent)
+        row = await renewed(running, row.request_id)
+        assert row.renewal_trouble == "revocation-unchecked"
+        assert row.proof_ends == end_of(world.silent)
+        row = await renewed(running, row.request_id, worker(running, margin=4 * SOON))
+        assert (row.renewal_trouble, row.proof_ends) == (None, end_of(world.lasting))
+        facts = await last_facts(running, row.request_id)
+        assert facts["authority_before"]["authority_status"] == "revocation-unchecked"
 
 
 @dataclass
