@@ -290,6 +290,7 @@ async def test_an_archived_document_outlives_the_certificate_of_its_first_author
         assert shown.json()["signed_file"] == later.event.file
         value = connector.core.telemetry.registry.get_sample_value
         assert value("signature_renewals_total", {"outcome": "renewed"}) == 1
+        assert value("signature_archive_seconds_left") == pytest.approx(SOON * 86400, abs=600)
     assert after.startswith(before)
     assert len(PdfFileReader(BytesIO(after)).embedded_timestamp_signatures) == 2
     assert await library_accepts(place, after)
