@@ -561,7 +561,9 @@ async def test_whoever_watches_sees_what_is_overdue_and_how_much_time_is_left(
         assert await seen() == (0, 0, 0)
         assert registry.get_sample_value("signature_archive_seconds_left") == float("inf")
         row = await running.ended(await running.asked("pades-b-b"))
-        soon = "renew_at = now() + interval '1 day', proof_ends = now() + interval '9 days'"
+        # Due, but not for long.
+        due = "now() - interval '1 minute'"
+        soon = f"augment_at = {due}, renew_at = {due}, proof_ends = now() + interval '9 days'"
         await set_row(running, row.request_id, soon)
         assert await seen() == (0, 0, 0)
         left = registry.get_sample_value("signature_archive_seconds_left")
