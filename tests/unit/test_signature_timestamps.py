@@ -54,6 +54,14 @@ class Reading:
         policy = Policies.of(self.trusted).at(moment)
         return await asyncio.to_thread(examine_chain, certificates, policy, moment, data)
 
+    async def newest_stamp(
+        self,
+        content: bytes,
+        moment: datetime,
+        data: ValidationData = ValidationData(),  # noqa: B008 - frozen
+    ) -> Report:
+        raise AssertionError("not of a document")
+
 
 @asynccontextmanager
 async def authorities(

@@ -94,9 +94,14 @@ def start(
     crls: Annotated[
         str | None,
         typer.Option(
-            help="Address of its /crls as certificates name it (smartca, mysign, csc).",
+            help="Address of its /crls as certificates name it (smartca, mysign, csc, tsa).",
             rich_help_panel=SIGNING,
         ),
+    ] = None,
+    title: Annotated[str, typer.Option(help="The authority's name (tsa).")] = "TSA thử nghiệm",
+    days: Annotated[
+        float | None,
+        typer.Option(help="After how many the authority's certificate ends (tsa)."),
     ] = None,
     callback: Annotated[
         str | None,
@@ -146,7 +151,10 @@ def start(
     def tsa() -> Simulator:
         from simulators.tsa import TimestampAuthority
 
-        return TimestampAuthority(seed, directory("tsa"), delay)
+        # With all programs, --crls is the signing service's.
+        lists = crls if program == "tsa" else None
+        place = directory("tsa")
+        return TimestampAuthority(seed, place, delay, title=title, days=days, crls=lists)
 
     def hashes() -> Simulator:
         from simulators.csc import CscV1, CscV2

@@ -48,6 +48,34 @@ class Authority:
         """What goes into a file of trusted certificates."""
         return self.root.public_bytes(Encoding.PEM)
 
+    def revocations(self, revoked: bool = False, now: datetime | None = None) -> bytes | None:
+        """The root's list of revocations (DER); None where the root's key is not at hand.
+
+        Args:
+            revoked: whether this authority is on it, since yesterday.
+            now: when it is made; None: by the clock.
+        """
+        if self.root_key is None:
+            return None
+        now = now or datetime.now(UTC)
+        key_id = certificates.AuthorityKeyIdentifier.from_issuer_public_key(
+            self.root_key.public_key()
+        )
+        crl = (
+            certificates.CertificateRevocationListBuilder()
+            .issuer_name(self.root.subject)
+            .last_update(now - timedelta(minutes=1))
+            .next_update(now + timedelta(days=1))
+            .add_extension(key_id, False)
+            .add_extension(certificates.CRLNumber(int(now.timestamp())), False)
+        )
+        if revoked:
+            entry = certificates.RevokedCertificateBuilder(
+                self.certificate.serial_number, now - timedelta(days=1)
+            )
+            crl = crl.add_revoked_certificate(entry.build())
+        return crl.sign(self.root_key, SHA256()).public_bytes(Encoding.DER)
+
     def answer(self, request: bytes, now: datetime | None = None) -> bytes:
         """The response (DER) to a request (DER); a request that cannot be met is rejected in it.
 
@@ -159,15 +187,26 @@ class Authority:
         return bytes(token.dump())
 
 
-def authority(name: str = "TSA thử nghiệm") -> Authority:
-    """An authority with new keys and certificates."""
+def authority(
+    name: str = "TSA thử nghiệm", *, days: float | None = None, crls: str | None = None
+) -> Authority:
+    """An authority with new keys and certificates.
+
+    Args:
+        days: after how many its certificate ends; None: with that of its root.
+        crls: address below which its certificate says that lists of revocations are; None: nowhere.
+    """
     root_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     root_name = _name(f"{name} - gốc")
     start = datetime.now(UTC) - timedelta(days=_DAYS // 2)
     end = start + timedelta(days=_DAYS)
 
     def begun(
-        subject: certificates.Name, public: ec.EllipticCurvePublicKey, *, ca: bool
+        subject: certificates.Name,
+        public: ec.EllipticCurvePublicKey,
+        *,
+        ca: bool,
+        end: datetime = end,
     ) -> certificates.CertificateBuilder:
         return (
             certificates.CertificateBuilder()
@@ -189,7 +228,13 @@ def authority(name: str = "TSA thử nghiệm") -> Authority:
     root = begun(root_name, root_key.public_key(), ca=True).sign(root_key, SHA256())
     # RFC 3161 section 2.3: this use alone, and critical.
     purpose = certificates.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING])
-    own = begun(_name(name), key.public_key(), ca=False).add_extension(purpose, critical=True)
+    ending = end if days is None else datetime.now(UTC) + timedelta(days=days)
+    own = begun(_name(name), key.public_key(), ca=False, end=ending)
+    own = own.add_extension(purpose, critical=True)
+    if crls is not None:
+        place = certificates.UniformResourceIdentifier(f"{crls}/root.crl")
+        point = certificates.DistributionPoint([place], None, None, None)
+        own = own.add_extension(certificates.CRLDistributionPoints([point]), False)
     return Authority(key, own.sign(root_key, SHA256()), root, root_key=root_key)
 
 

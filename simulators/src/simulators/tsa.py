@@ -7,8 +7,9 @@ request that is rejected. Own choice: any path is served, and the faults beyond 
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -50,13 +51,25 @@ class TimestampAuthority(Simulator):
     """The authority's program; what was stamped is in its books by digest.
 
     Its root certificate, which those who check its tokens trust, is at ``/root.pem``, and beside
-    its keys in the state directory.
+    its keys in the state directory; the list of revocations, with nobody on it, at
+    ``/crls/root.crl``.
     """
 
     name = "tsa"
 
-    def __init__(self, seed: int = 0, state: Path | None = None, delay_ms: float = 0) -> None:
-        self.authority = _kept(state) if state else authority()
+    def __init__(
+        self,
+        seed: int = 0,
+        state: Path | None = None,
+        delay_ms: float = 0,
+        *,
+        title: str = "TSA thử nghiệm",
+        days: float | None = None,
+        crls: str | None = None,
+    ) -> None:
+        """See ``authority`` for its name, ``days`` and ``crls``; they count where keys are made."""
+        made = partial(authority, title, days=days, crls=crls)
+        self.authority = _kept(state, made) if state else made()
         self.stamped = Tally()
         self._stranger = authority("TSA lạ")
         super().__init__(seed, state, delay_ms)
@@ -111,10 +124,16 @@ class TimestampAuthority(Simulator):
         return {"stamped": View(lambda: self.stamped.rows, _row)}
 
     def extra_routes(self) -> list[Route]:
-        return [Route("/root.pem", self._root)]
+        return [Route("/root.pem", self._root), Route("/crls/root.crl", self._revocations)]
 
     async def _root(self, request: Request) -> HttpResponse:
         return HttpResponse(self.authority.root_pem, media_type="application/x-pem-file")
+
+    async def _revocations(self, request: Request) -> HttpResponse:
+        found = self.authority.revocations()
+        if found is None:
+            return HttpResponse(status_code=404)
+        return HttpResponse(found, media_type="application/pkix-crl")
 
 
 async def _flawed(rule: Rule, call: Call, proceed: Proceed) -> Reply:
@@ -142,18 +161,30 @@ def _changed(request: bytes, flaw: str) -> bytes:
     return bytes(asked.dump(force=True))
 
 
-def _kept(directory: Path) -> Authority:
+def _kept(directory: Path, make: Callable[[], Authority]) -> Authority:
     """The authority whose keys lie in a directory; a new one where there are none."""
     key, own, root = (directory / name for name in ("tsa.key", "tsa.pem", "root.pem"))
+    root_key = directory / "root.key"
     if key.exists():
-        loaded = load_pem_private_key(key.read_bytes(), password=None)
-        if not isinstance(loaded, ec.EllipticCurvePrivateKey):
-            raise TypeError(f"{key} holds no EC key")
         mine, issuer = (x509.load_pem_x509_certificate(one.read_bytes()) for one in (own, root))
-        return Authority(loaded, mine, issuer)
+        above = _loaded(root_key) if root_key.exists() else None
+        return Authority(_loaded(key), mine, issuer, root_key=above)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    made = authority()
+    made = make()
     root.write_bytes(made.root_pem)
     own.write_bytes(made.certificate.public_bytes(Encoding.PEM))
-    key.write_bytes(made.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    if made.root_key is not None:
+        root_key.write_bytes(_written(made.root_key))
+    key.write_bytes(_written(made.key))
     return made
+
+
+def _loaded(file: Path) -> ec.EllipticCurvePrivateKey:
+    key = load_pem_private_key(file.read_bytes(), password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise TypeError(f"{file} holds no EC key")
+    return key
+
+
+def _written(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

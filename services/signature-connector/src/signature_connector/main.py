@@ -22,6 +22,7 @@ from signature_connector.assembly.isolated import IsolatedAssembler
 from signature_connector.clients.revocation import responders
 from signature_connector.clients.timestamps import timestamp_calls
 from signature_connector.consumers import subscriptions
+from signature_connector.domain.renewal import Schedule
 from signature_connector.domain.waiting import Patience
 from signature_connector.providers.choice import Choice
 from signature_connector.providers.configured import ProviderFiles
@@ -30,6 +31,8 @@ from signature_connector.store.erasure import SEAL_PLACES
 from signature_connector.use_cases.augmenting import Augmenting
 from signature_connector.use_cases.book import Book
 from signature_connector.use_cases.callbacks import LARGEST_BYTES, Callbacks
+from signature_connector.use_cases.overdue import Overdue
+from signature_connector.use_cases.renewing import Renewing
 from signature_connector.use_cases.revocation import Revocation
 from signature_connector.use_cases.steps import Steps
 from signature_connector.use_cases.timestamps import Authorities
@@ -126,16 +129,31 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
                 augment_after=timedelta(seconds=settings.augment_seconds),
                 observe=observe,
             )
+            # Each level with every authority, and what is looked up in between.
+            lease = (
+                60.0
+                + 2 * settings.timestamp_seconds * len(settings.timestamp_urls)
+                + 8 * settings.verification_seconds
+            )
             augmenting = Augmenting(
                 core.outbox,
                 steps.finishing,
                 first=timedelta(seconds=settings.augment_seconds),
                 patience=timedelta(hours=settings.augment_hours),
-                # Each level with every authority, and what is looked up in between.
-                lease=60.0
-                + 2 * settings.timestamp_seconds * len(settings.timestamp_urls)
-                + 8 * settings.verification_seconds,
+                lease=lease,
             )
+            renewing = Renewing(
+                core.outbox,
+                steps.finishing,
+                examiner,
+                core.telemetry.registry,
+                schedule=Schedule(
+                    timedelta(days=settings.renewal_days),
+                    timedelta(seconds=settings.augment_seconds),
+                ),
+                lease=lease,
+            )
+            overdue = Overdue(core.database, core.telemetry.registry)
             workers = Workers(
                 Book(core.database, core.outbox, waiting.news),
                 steps,
@@ -162,6 +180,8 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
                     workers=[
                         *workers.runs,
                         augmenting.run,
+                        renewing.run,
+                        overdue.run,
                         calls.run,
                         exchanges.run,
                         trust.run,

@@ -97,6 +97,9 @@ class Settings(ServiceSettings, BlobSettings):
     the time since signing, an hour at the most."""
     augment_hours: float = Field(default=168.0, gt=0)
     """How long after signing that is given up."""
+    renewal_days: float = Field(default=90.0, gt=0)
+    """How long before the end of the authority's certificate the archive timestamps of B-LTA are
+    renewed at the latest; some are up to a third of that earlier, so that they come in turn."""
 
     @model_validator(mode="after")
     def _seals(self) -> Self:

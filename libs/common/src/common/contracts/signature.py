@@ -33,7 +33,8 @@ class SignatureCompleted(SignatureFact):
 
 
 class SignatureAugmented(SignatureFact):
-    """A signed document got the timestamp or validation data later that could not be had at once.
+    """A signed document got the timestamp or validation data later that could not be had at once,
+    or a further archive timestamp before the one that it had could not be judged any more.
 
     The signature is the same; whoever keeps the document replaces it.
     """

@@ -45,12 +45,15 @@ def timestamped(content: Content, token: bytes) -> Edit:
 def long_term(content: Content, data: ValidationData) -> Edit:
     """The document at B-LT: what is needed to validate it stands in its security store.
 
+    The data is filed under what was signed or stamped last: the signature, or the archive
+    timestamp that is to be renewed.
+
     Raises:
         Unfit: nothing is signed, or the data cannot be read.
     """
     writer = incremental.begin(content)
-    signatures = writer.prev.embedded_regular_signatures
-    if not signatures:
+    signatures = writer.prev.embedded_signatures
+    if not writer.prev.embedded_regular_signatures:
         raise Unfit("unsigned")
     DocumentSecurityStore.supply_dss_in_writer(
         writer,

@@ -215,6 +215,18 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "Chưa đạt mức chữ ký mong muốn: thiếu dấu thời gian hoặc dữ liệu kiểm chứng",
         "The level wished was not reached: no timestamp or validation data could be had",
     ),
+    "authority-status-unnamed": (
+        "Chứng thư của tổ chức cấp dấu thời gian không nêu nơi tra cứu tình trạng thu hồi",
+        "The time-stamping authority's certificates do not say where their revocation is told",
+    ),
+    "renewal-troubled": (
+        "Chưa gia hạn được dấu thời gian lưu trữ, sẽ thử lại",
+        "The archive timestamp could not be renewed yet, to be tried again",
+    ),
+    "renewal-lapsed": (
+        "Dấu thời gian lưu trữ không được gia hạn trước khi chứng thư của tổ chức cấp hết hạn",
+        "The archive timestamp was not renewed before its authority's certificate ended",
+    ),
     "cancelled-late": (
         "Yêu cầu hủy đến khi người ký có thể đã được hỏi",
         "It was to be cancelled when the signer may have been asked already",

@@ -29,8 +29,8 @@ _UNDER_WAY = text(
 _ERASE = text(
     """
     UPDATE signing_request SET sealed_user = :erased, document_name = :erased,
-        sealed_certificate = NULL, sealed_preparation = NULL, augment_at = NULL, options = '{}',
-        serial_number = NULL, erased_at = now()
+        sealed_certificate = NULL, sealed_preparation = NULL, augment_at = NULL, renew_at = NULL,
+        renewal_trouble = NULL, options = '{}', serial_number = NULL, erased_at = now()
     WHERE dossier_code = ANY(CAST(:dossiers AS text[])) AND erased_at IS NULL
     """
 )

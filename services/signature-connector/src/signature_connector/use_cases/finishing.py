@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import structlog
 
@@ -32,7 +32,32 @@ class NoTimestamp(Exception):
 
 
 class NoValidationData(Exception):
-    """Revocation data of the chain could not be had."""
+    """Revocation data of the chain could not be had; the message is a finding's code."""
+
+    @property
+    def untold(self) -> bool:
+        """Whether only nobody told; else something speaks against the chain."""
+        return str(self) == "revocation-unchecked"
+
+
+@dataclass(frozen=True, slots=True)
+class OfTimestamp:
+    """Validation data of the authority that made a timestamp.
+
+    Attributes:
+        data: what is to be added to the document.
+        status: "found"; "embedded": the document carries all of it; "unnamed": some certificate
+            names nobody who would tell whether it was revoked.
+    """
+
+    data: ValidationData
+    status: Literal["found", "embedded", "unnamed"]
+
+    def note(self, facts: dict[str, Any]) -> None:
+        """Say in the evidence what is not known."""
+        facts["authority_status"] = self.status
+        if self.status == "unnamed":
+            facts["authority_warning"] = warning("authority-status-unnamed").body()
 
 
 class Timestamps(Protocol):
@@ -56,6 +81,13 @@ class Revocations(Protocol):
 
         Raises:
             NoValidationData: not all could be had.
+        """
+
+    async def of_timestamp(self, content: bytes, moment: datetime) -> OfTimestamp:
+        """The same of the authority that made the newest timestamp of a PDF.
+
+        Raises:
+            NoValidationData: not all that certificates name could be had.
         """
 
 
@@ -178,7 +210,7 @@ class Finishing:
                 token = await self.timestamps.token(prepared.digest)
                 content = await self.assembler.archived(prepared, token)
                 facts["archive_timestamp"] = token.hex()
-                return content, "b-lta"
+                return await self.with_authority(content, form, facts), "b-lta"
 
     async def _long_term(
         self, request: Request, content: bytes, form: Format, facts: dict[str, Any]
@@ -187,13 +219,37 @@ class Finishing:
             raise NoValidationData("no source is configured")
         credential = credential_of(self.preparing.opened(request))
         chain = (credential.certificate, *credential.chain)
-        data = await self.revocations.validation_data(chain, datetime.now(UTC))
-        facts["validation_data"] = {
-            "ocsps": len(data.ocsps),
-            "crls": len(data.crls),
-            "certificates": len(data.certificates),
-        }
+        now = datetime.now(UTC)
+        data = await self.revocations.validation_data(chain, now)
+        authority = await self.revocations.of_timestamp(content, now)
+        authority.note(facts)
+        data = joined(data, authority.data)
+        facts["validation_data"] = counted(data)
         return await self.assembler.long_term(content, form, data)
+
+    async def with_authority(self, content: bytes, form: Format, facts: dict[str, Any]) -> bytes:
+        """The document with validation data of its archive timestamp, where it can be had.
+
+        The level does not depend on it: a renewal brings it at the latest, and until then the
+        authority's certificate is valid.
+
+        Raises:
+            NoValidationData: the authority cannot be trusted (any more).
+        """
+        if self.assembler is None or self.revocations is None:
+            return content
+        facts.pop("authority_warning", None)
+        try:
+            authority = await self.revocations.of_timestamp(content, datetime.now(UTC))
+        except NoValidationData as missing:
+            if not missing.untold:
+                raise
+            facts["authority_status"] = str(missing)
+            return content
+        authority.note(facts)
+        if not (authority.data.ocsps or authority.data.crls):
+            return content
+        return await self.assembler.long_term(content, form, authority.data)
 
     async def judge(self, request: Request) -> Step:
         """The verdict: nothing is handed out without it."""
@@ -209,11 +265,16 @@ class Finishing:
         signed_at = datetime.fromisoformat(told) if told else None
         return Step(State.VALIDATED, facts, changes={"signed_at": signed_at})
 
-    async def verdict(self, request: Request) -> Report:
-        """What is to be said of the document that came back, or was assembled."""
+    async def verdict(self, request: Request, certificate: bytes | None = None) -> Report:
+        """What is to be said of the document that came back, or was assembled.
+
+        Args:
+            certificate: DER of the one that was to sign; None: the one that the request keeps.
+        """
         sent = await self.files.get(request.document)
         content = await self.files.get(request.signed_file or "")
-        certificate = credential_of(self.preparing.opened(request)).certificate
+        if certificate is None:
+            certificate = credential_of(self.preparing.opened(request)).certificate
         form: Format = Profile.of(request.profile).format
         level: Level = request.level or "b-b"  # type: ignore[assignment]  # one of them
         moment = request.returned_at or datetime.now(UTC)
@@ -236,3 +297,21 @@ class Finishing:
             if self.timestamps is not None:
                 changes["augment_at"] = datetime.now(UTC) + self.augment_after
         return Step(State.COMPLETED, facts, changes=changes)
+
+
+def joined(one: ValidationData, other: ValidationData) -> ValidationData:
+    """Both, each value once."""
+    return ValidationData(
+        tuple(dict.fromkeys((*one.certificates, *other.certificates))),
+        tuple(dict.fromkeys((*one.ocsps, *other.ocsps))),
+        tuple(dict.fromkeys((*one.crls, *other.crls))),
+    )
+
+
+def counted(data: ValidationData) -> dict[str, int]:
+    """How much there is, for the evidence."""
+    return {
+        "ocsps": len(data.ocsps),
+        "crls": len(data.crls),
+        "certificates": len(data.certificates),
+    }

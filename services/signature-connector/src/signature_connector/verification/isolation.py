@@ -92,6 +92,12 @@ class Examiner:
         """Whether an authority's answer may be kept; see ``timestamps.examine_reply``."""
         return await self._examine(_timestamp, reply, query, moment)
 
+    async def newest_stamp(
+        self, content: bytes, moment: datetime, data: ValidationData = NO_DATA
+    ) -> Report:
+        """The newest timestamp of a signed PDF; see ``archive.examine_newest_stamp``."""
+        return await self._examine(_newest_stamp, content, moment, data)
+
     def renew(self, trust: Policies) -> None:
         """Judge by other policies from now on; what is being examined ends by the old ones."""
         self.cells.renew(trust)
@@ -194,3 +200,9 @@ def _timestamp(reply: bytes, query: Query, moment: datetime) -> Report:
     from signature_connector.verification.timestamps import examine_reply
 
     return examine_reply(reply, query, _loaded["policies"].at(moment), moment)
+
+
+def _newest_stamp(content: bytes, moment: datetime, data: ValidationData) -> Report:
+    from signature_connector.verification.archive import examine_newest_stamp
+
+    return examine_newest_stamp(content, _loaded["policies"].at(moment), moment, data)
