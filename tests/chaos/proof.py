@@ -44,6 +44,10 @@ def told(outcome: Outcome) -> str:
         f"at rest {outcome.drain_seconds:.0f} s later",
         f"{outcome.published} events, {outcome.published_again} of them published more than once",
         *(f"in doubt and flagged: {count} {what}" for what, count in outcome.doubtful.items()),
+        *(
+            f"{program}: {', '.join(f'{count} {end}' for end, count in ends.items())}"
+            for program, ends in outcome.signings.items()
+        ),
     ]
     for name, found in outcome.violations.items():
         lines.append(f"VIOLATED {name}: {len(found)}")
