@@ -11,7 +11,7 @@ from tests.chaos.system import System, running_system
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SEED, DOSSIERS, FAULTS = 20220624, 1500, 25
+SEED, DOSSIERS, FAULTS = 20220624, 1500, 26
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

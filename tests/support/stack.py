@@ -18,7 +18,7 @@ from backbone.leash import Leashed
 from backbone.postgres import EmbeddedPostgres
 from tests.support.rabbitmq import RabbitNode
 
-_READY_SECONDS = 60.0
+_READY_SECONDS = 120.0
 
 Through = Callable[[str, str], Awaitable[str]]
 """Takes what an address is of and the address; gives the one to use in its place."""
