@@ -20,7 +20,7 @@ from tests.chaos.providers import PROVIDERS, Connected, unwilling
 from tests.chaos.proxy import Proxies, proxies
 from tests.support.stack import Stack, running_stack
 
-_BROKER_SECONDS = 60.0
+_BROKER_SECONDS = 180.0
 _BACK_SECONDS = 120.0
 WITNESS = "chaos-witness"
 """A queue that gets a copy of every event."""
