@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 
 from tests.chaos import clock
-from tests.chaos.providers import PROVIDERS, WILLING
+from tests.chaos.providers import DISAPPOINTING, MISTAKEN, PROVIDERS, UNHEARD, WILLING
 from tests.chaos.system import CLOCKED, System, clock_of
 
 Strike = Callable[[System, random.Random], Awaitable[str]]
@@ -308,7 +308,6 @@ _CALLBACKS: tuple[tuple[dict[str, Any], ...], ...] = (
     ({"kind": "early_callback"},),
     ({"kind": "no_callback"},),
 )
-_ANYBODY = ""
 
 
 async def _at(system: System, program: str, people: str, **rule: Any) -> str:
@@ -323,7 +322,7 @@ async def signers_disappoint(system: System, chance: random.Random) -> str:
     """Of every provider some person is slow, says no, lets it be or has no signatures left."""
     times = {"times": chance.randrange(1, 3)}
     said = [
-        await _at(system, program, _ANYBODY, **chance.choice(_PEOPLE), **times)
+        await _at(system, program, DISAPPOINTING, **chance.choice(_PEOPLE), **times)
         for program in PROVIDERS
     ]
     return "; ".join(said)
@@ -333,7 +332,7 @@ async def signers_disappoint(system: System, chance: random.Random) -> str:
 async def answers_of_providers_are_lost(system: System, chance: random.Random) -> str:
     """The person is asked, and nobody hears of it; or the provider fails over it."""
     said = [
-        await _at(system, program, _ANYBODY, **chance.choice(_LOST), times=1)
+        await _at(system, program, UNHEARD, **chance.choice(_LOST), times=1)
         for program in chance.sample(sorted(PROVIDERS), 3)
     ]
     return "; ".join(said)
@@ -344,7 +343,7 @@ async def results_are_flawed(system: System, chance: random.Random) -> str:
     """Every provider gives out a signature by another's key, one that is none, or another
     document."""
     said = [
-        await _at(system, program, WILLING, kind=chance.choice(one.flaws), times=1)
+        await _at(system, program, MISTAKEN, kind=chance.choice(one.flaws), times=1)
         for program, one in PROVIDERS.items()
     ]
     return "; ".join(said)

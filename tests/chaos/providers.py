@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ _NEWS_SECONDS = 30.0
 """How long an order of unknown fate is asked about: an order that never arrived ends so."""
 WILLING, UNWILLING = "099", "098"
 """How the numbers of people begin who sign, and of those who do not."""
+DISAPPOINTING, UNHEARD, MISTAKEN = "09?????????[012]", "09?????????[345]", "099????????[6789]"
+"""People to whom one fault or another happens: nobody meets two of them, of which one would hide
+the other."""
 BASIS = "hai dịch vụ của cùng một tổ chức cung cấp, chỉ dùng để thử nghiệm"
 
 
@@ -55,9 +59,14 @@ class Provider:
     account: Mapping[str, Any] | None = None
 
     def of(self, people: str) -> dict[str, str]:
-        """What a fault has to match to strike people whose numbers begin so."""
+        """What a fault has to match to strike people whose numbers are, or begin, so."""
         name, before = self.named
         return {name: f"{before}{people}*"}
+
+    def meets(self, person: str, match: Mapping[str, str]) -> bool:
+        """Whether that would strike a person."""
+        named = f"{self.named[1]}{person}"
+        return all(fnmatchcase(named, pattern) for pattern in match.values())
 
 
 GATEWAY = "signing-gateway"

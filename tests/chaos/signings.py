@@ -108,7 +108,7 @@ class Signings:
     """
 
     all: tuple[Signing, ...] = ()
-    unmet: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    unmet: tuple[str, ...] = ()
     callbacks: Mapping[str, int] = field(default_factory=dict)
     replayed: int = 0
     moved: tuple[str, ...] = ()
@@ -137,7 +137,7 @@ async def under_way(system: System) -> int:
 
 
 async def signings(
-    system: System, load: ClientSystem, unmet: Mapping[str, Sequence[str]]
+    system: System, load: ClientSystem, unmet: Sequence[tuple[str, Mapping[str, Any]]]
 ) -> Signings:
     """Everything that is known, once all is at rest; then every callback comes once more."""
     async with httpx.AsyncClient(trust_env=False, timeout=30.0) as http:
@@ -172,7 +172,8 @@ async def signings(
 
         signers = _signers(load.book)
         found = await asyncio.gather(*(one(code, signers[code]) for code in sorted(signers)))
-    return Signings(tuple(found), dict(unmet), callbacks, replayed, moved)
+    never = tuple(f"{program}: {rule['kind']} on {rule['on']}" for program, rule in unmet)
+    return Signings(tuple(found), never, callbacks, replayed, moved)
 
 
 def _signers(book: Book) -> dict[str, tuple[str, str]]:

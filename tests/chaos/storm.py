@@ -2,9 +2,11 @@
 
 import asyncio
 import random
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import asyncpg
 import httpx
@@ -18,7 +20,7 @@ from backbone.demo.lives import KINDS, Life, Procedure
 from backbone.demo.lives import lives as make_lives
 from tests.chaos.faults import FAULTS, Fault
 from tests.chaos.invariants import INVARIANTS, Evidence
-from tests.chaos.providers import signer_of, spread
+from tests.chaos.providers import PROVIDERS, signer_of, spread
 from tests.chaos.signings import Signings, signings, under_way
 from tests.chaos.system import WITNESS, System
 
@@ -29,6 +31,8 @@ _ROUNDS_MORE = 3
 PATIENCE = 600.0
 """Seconds that the client waits for a signature: a busy machine is no fault."""
 _NO_HEALING = ("undecodable",)
+_NEVER_STILL = "metrics-exporter.usage"
+"""A queue that services fill every few seconds by themselves: it has drained once it was empty."""
 
 
 @dataclass(frozen=True)
@@ -139,11 +143,13 @@ class _Draw:
         self.drawn += count
         return spread(make_lives(count, play.AGENCIES, self.procedures, seed, first), seed)
 
-    def to_be_signed(self, program: str) -> Life:
-        """One more whose result this provider is to have signed."""
+    def to_meet(self, program: str, rule: Mapping[str, Any]) -> Life:
+        """One more, whose signer is to be struck by a provider's rule."""
         while True:
             for life in self.lives(len(KINDS)):
-                if life.kind == "signed" and (signer_of(life) or ("", ""))[1] == program:
+                person, asks = signer_of(life) or ("", "")
+                willing = life.kind == "signed" and asks == program
+                if willing and PROVIDERS[program].meets(person, rule["match"]):
                     return life
 
 
@@ -158,7 +164,7 @@ async def _meet_the_rest(system: System, load: ClientSystem, draw: _Draw, patien
         unmet = await system.unmet()
         if not unmet:
             return
-        more = [draw.to_be_signed(program) for program in unmet for _ in range(2)]
+        more = [draw.to_meet(program, rule) for program, rule in unmet]
         await _play(load, more, patience)
 
 
@@ -224,7 +230,7 @@ async def _calm(system: System) -> None:
 
 
 async def _evidence(
-    system: System, load: ClientSystem, unmet: Mapping[str, Sequence[str]]
+    system: System, load: ClientSystem, unmet: Sequence[tuple[str, Mapping[str, Any]]]
 ) -> Evidence:
     plan = system.stack.plan
     operator = plan.clients[1]
@@ -234,6 +240,7 @@ async def _evidence(
     undelivered: dict[str, int] = {}
     unpublished: dict[str, int] = {}
     waiting: dict[str, int] = {}
+    usage = sys.maxsize
     # What is drained a moment later was not stuck: retries have their own rhythm.
     deadline = time.monotonic() + _DRAIN_SECONDS
     while True:
@@ -242,6 +249,8 @@ async def _evidence(
             parked[service], undelivered[service], unpublished[service] = rows
         waiting = await asyncio.to_thread(system.stack.rabbit.queue_depths)
         waiting.pop(WITNESS, None)
+        usage = min(usage, waiting.get(_NEVER_STILL, 0))
+        waiting[_NEVER_STILL] = usage
         still = (
             await under_way(system)
             + sum(map(len, parked.values()))

@@ -87,14 +87,14 @@ class System:
         """Every simulator that faults are told to."""
         return ("national-portal", "emc", *PROVIDERS)
 
-    async def unmet(self) -> dict[str, list[str]]:
-        """Of each signing provider the rules in force that nobody has met."""
-        found: dict[str, list[str]] = {}
-        for program in PROVIDERS:
-            for rule in await self.rules(program):
-                if rule["times"] and not rule["struck"]:
-                    found.setdefault(program, []).append(f"{rule['kind']} on {rule['on']}")
-        return found
+    async def unmet(self) -> list[tuple[str, dict[str, Any]]]:
+        """The rules in force at signing providers that nobody has met, with the program of each."""
+        return [
+            (program, rule)
+            for program in PROVIDERS
+            for rule in await self.rules(program)
+            if rule["times"] and not rule["struck"]
+        ]
 
     async def calm(self) -> None:
         """Simulators behave, but for people who do not sign."""

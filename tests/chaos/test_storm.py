@@ -32,5 +32,6 @@ async def test_whatever_fails_nothing_is_lost_and_nothing_doubled(
     assert outcome.violations == {}
     assert len(outcome.struck) == FAULTS
     assert outcome.dossiers >= DOSSIERS
-    ended = {end for ends in outcome.signings.values() for end in ends}
-    assert {"signed", "refused", "expired", "quota", "signed, wrong certificate"} <= ended
+    for program, ends in outcome.signings.items():  # each gave out something good and something bad
+        assert "signed" in ends, program
+        assert any(end.startswith("signed, ") for end in ends), program

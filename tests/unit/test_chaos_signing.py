@@ -10,7 +10,7 @@ import pytest
 
 from backbone.demo.client import Book
 from backbone.demo.lives import Procedure, lives
-from tests.chaos import invariants
+from tests.chaos import invariants, providers
 from tests.chaos.invariants import Evidence
 from tests.chaos.providers import PROVIDERS, signer_of, spread
 from tests.chaos.signings import Asked, Kept, Signing, Signings, finding_of
@@ -126,9 +126,9 @@ def test_a_storm_that_asked_nobody_is_no_proof() -> None:
     assert "no callback of mysign was taken" in nothing
     assert found("a_callback_that_comes_again_changes_nothing", replayed=0)
     assert found("a_callback_that_comes_again_changes_nothing", moved=("x",)) == ["x"]
-    unmet = {"mysign": ["refuse on signHash"]}
+    unmet = ("mysign: refuse on signHash",)
     assert found("every_fault_of_a_provider_was_met", unmet=unmet) == [
-        "mysign: nobody met refuse on signHash"
+        "nobody met mysign: refuse on signHash"
     ]
 
 
@@ -152,6 +152,18 @@ def test_signers_are_spread_over_all_providers_each_with_a_person_of_its_own() -
     assert counted.keys() == PROVIDERS.keys()
     assert max(counted.values()) - min(counted.values()) <= 1
     assert spread(played, 3) == spread(played, 3) != spread(played, 4)
+
+
+def test_every_provider_has_people_for_each_kind_of_fault_and_nobody_meets_two() -> None:
+    played = lives(1500, ["H49", "H26"], [Procedure("1.0", "Cấp bản sao")], seed=3)
+    groups = (providers.DISAPPOINTING, providers.UNHEARD, providers.MISTAKEN)
+    met: Counter[tuple[str, str]] = Counter()
+    for person, program in filter(None, map(signer_of, spread(played, 3))):
+        one = PROVIDERS[program]
+        mine = [group for group in groups if one.meets(person, one.of(group))]
+        assert len(mine) <= 1
+        met.update((program, group) for group in mine)
+    assert len(met) == len(PROVIDERS) * len(groups)
 
 
 def test_a_finding_is_known_by_its_sentence_with_or_without_a_detail() -> None:
