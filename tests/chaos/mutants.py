@@ -116,6 +116,7 @@ MUTANTS = (
         "                return unclear(request, finding, facts, self.patience.news)\n",
         "                return self._never_sent(request, NeverSent(answer.reason), facts)\n",
         only=("answers of providers are lost",),
+        dossiers=150,
         faults=3,
     ),
 )
