@@ -23,7 +23,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.chaos")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6))
     parser.add_argument("--dossiers", type=int, default=1500)
-    parser.add_argument("--faults", type=int, default=25)
+    parser.add_argument("--faults", type=int, default=26)
     parser.add_argument("--folder", type=Path, default=Path(".run/chaos"))
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--mutants", action="store_true")

@@ -12,8 +12,8 @@ from typing import Any
 
 import asyncpg
 
-from backbone.demo.lives import REFUSING_SIGNER
 from tests.chaos import clock
+from tests.chaos.providers import DISAPPOINTING, MISTAKEN, PROVIDERS, UNHEARD, WILLING
 from tests.chaos.system import CLOCKED, System, clock_of
 
 Strike = Callable[[System, random.Random], Awaitable[str]]
@@ -21,10 +21,15 @@ Strike = Callable[[System, random.Random], Awaitable[str]]
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault and its name."""
+    """A fault and its name.
+
+    Attributes:
+        latest: by what share of the submissions it strikes.
+    """
 
     name: str
     strike: Strike
+    latest: float = 0.95
 
 
 FAULTS: list[Fault] = []
@@ -33,6 +38,13 @@ FAULTS: list[Fault] = []
 def fault(strike: Strike) -> Strike:
     """Enter a fault in the table."""
     FAULTS.append(Fault(strike.__name__.replace("_", " "), strike))
+    return strike
+
+
+def signing_fault(strike: Strike) -> Strike:
+    """The same for one that somebody who signs has to meet: there are few of them, so it strikes
+    while many are still to come."""
+    FAULTS.append(Fault(strike.__name__.replace("_", " "), strike, latest=0.6))
     return strike
 
 
@@ -236,8 +248,8 @@ async def a_wire_is_cut(system: System, chance: random.Random) -> str:
 
 _PROGRAMS = {
     "national-portal": ("DongBoHoSoMC", "CapNhatTienDoHoSoMC", "TraCuuHoSo", "login"),
-    "signing-gateway": ("*",),
     "emc": ("*",),
+    **dict.fromkeys(PROVIDERS, ("*",)),
 }
 _MISBEHAVIOUR: tuple[dict[str, Any], ...] = (
     {"kind": "status", "code": 503},
@@ -264,29 +276,88 @@ async def a_partner_misbehaves(system: System, chance: random.Random) -> str:
     return f"{program}: {json.dumps(rule)}"
 
 
-_UNWILLING = {"user_id": REFUSING_SIGNER}
-_SIGNERS: tuple[dict[str, Any], ...] = (
-    {"kind": "slow", "ms": 4000},
-    {"kind": "expire", "match": _UNWILLING},
-    {"kind": "quota", "match": _UNWILLING},
-)
-"""What people and their CA do. Who would not sign anyway may do so in other ways; a signature that
-fails for anybody else ends a dossier as the client did not plan it, so wrong certificates, bad
-signatures and altered documents stay with the tests of the connector. Callbacks, status calls and
-lost sessions belong to dialects that the storm does not play (smartca, mysign, csc-v1, csc-v2)."""
-
-
-@fault
-async def a_signer_or_the_ca_disappoints(system: System, chance: random.Random) -> str:
-    rule = dict(chance.choice(_SIGNERS), on="sign_file")
-    await system.fault("signing-gateway", times=chance.randrange(1, 4), **rule)
-    return json.dumps(rule)
-
-
 @fault
 async def a_partner_loses_every_session(system: System, chance: random.Random) -> str:
-    await system.fault("national-portal", kind="session_lost", times=1)
-    return "national-portal"
+    forgetful = [name for name, one in PROVIDERS.items() if one.sessions]
+    program = chance.choice(["national-portal", *forgetful])
+    await system.fault(program, kind="session_lost", times=1)
+    return program
+
+
+# People who sign, and their providers.
+
+_PEOPLE: tuple[dict[str, Any], ...] = (
+    {"kind": "slow", "ms": 4000},
+    {"kind": "refuse", "ms": 300},
+    {"kind": "expire", "ms": 500},
+    {"kind": "quota"},
+)
+_LOST: tuple[dict[str, Any], ...] = (
+    {"kind": "drop_after"},
+    {"kind": "drop_after", "reset": True},
+    {"kind": "half_open"},
+    {"kind": "garbage"},
+    {"kind": "status", "code": 500, "work": True},
+    {"kind": "status", "code": 503},
+    {"kind": "status", "code": 429, "retry_after": 1},
+)
+"""What becomes of the answer to the call that asks a person; of the last two nobody was asked."""
+_CALLBACKS: tuple[tuple[dict[str, Any], ...], ...] = (
+    ({"kind": "replay_callback", "count": 3},),
+    ({"kind": "late_callback", "ms": 4000}, {"kind": "replay_callback", "count": 3}),
+    ({"kind": "early_callback"},),
+    ({"kind": "no_callback"},),
+)
+
+
+async def _at(system: System, program: str, people: str, **rule: Any) -> str:
+    """Let the call by which a provider asks a person go wrong."""
+    one = PROVIDERS[program]
+    await system.fault(program, on=one.asks, match=one.of(people), **rule)
+    return f"{program}: {' '.join(str(value) for value in rule.values())}"
+
+
+@signing_fault
+async def signers_disappoint(system: System, chance: random.Random) -> str:
+    """Of every provider some person is slow, says no, lets it be or has no signatures left."""
+    times = {"times": chance.randrange(1, 3)}
+    said = [
+        await _at(system, program, DISAPPOINTING, **chance.choice(_PEOPLE), **times)
+        for program in PROVIDERS
+    ]
+    return "; ".join(said)
+
+
+@signing_fault
+async def answers_of_providers_are_lost(system: System, chance: random.Random) -> str:
+    """The person is asked, and nobody hears of it; or the provider fails over it."""
+    said = [
+        await _at(system, program, UNHEARD, **chance.choice(_LOST), times=1)
+        for program in chance.sample(sorted(PROVIDERS), 3)
+    ]
+    return "; ".join(said)
+
+
+@signing_fault
+async def results_are_flawed(system: System, chance: random.Random) -> str:
+    """Every provider gives out a signature by another's key, one that is none, or another
+    document."""
+    said = [
+        await _at(system, program, MISTAKEN, kind=chance.choice(one.flaws), times=1)
+        for program, one in PROVIDERS.items()
+    ]
+    return "; ".join(said)
+
+
+@signing_fault
+async def callbacks_go_astray(system: System, chance: random.Random) -> str:
+    """They come again and again, late, too early, or never."""
+    said = [
+        await _at(system, program, WILLING, **rule, times=2)
+        for program in (name for name, one in PROVIDERS.items() if one.calls_back)
+        for rule in chance.choice(_CALLBACKS)
+    ]
+    return "; ".join(said)
 
 
 # Messages that nobody sent like this.

@@ -40,6 +40,7 @@ class Mutant:
 
 _COMMON = "libs/common/src"
 _GATEWAY = "services/gateway/src"
+_CONNECTOR = "services/signature-connector/src"
 
 MUTANTS = (
     Mutant(
@@ -95,6 +96,28 @@ MUTANTS = (
         "        self._later = asyncio.create_task(later())\n"
         "        return answers\n",
         only=("a service is killed", "every session of a database is ended"),
+    ),
+    Mutant(
+        "the verdict on what came back signed",
+        _CONNECTOR,
+        "signature_connector/use_cases/finishing.py",
+        "        if report.refusal:\n"
+        "            return failed(report.refusal, facts)\n"
+        '        told = report.facts["signature"]["signed_at"]\n',
+        '        told = report.facts.get("signature", {}).get("signed_at")\n',
+        only=("results are flawed",),
+        faults=3,
+    ),
+    Mutant(
+        "not asking a person again whose answer was lost",
+        _CONNECTOR,
+        "signature_connector/use_cases/asking.py",
+        '                finding = refused("unclear-answer", answer.reason)\n'
+        "                return unclear(request, finding, facts, self.patience.news)\n",
+        "                return self._never_sent(request, NeverSent(answer.reason), facts)\n",
+        only=("answers of providers are lost",),
+        dossiers=150,
+        faults=3,
     ),
 )
 

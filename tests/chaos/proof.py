@@ -36,6 +36,27 @@ _FOUND = (
 """Faults that storms brought to light, and the tests that keep them mended."""
 
 
+_SIGNING = (
+    "## Signing",
+    "",
+    "Results are signed through five dialects, each with people of its own: the eSign gateway, and",
+    "SmartCA (QĐ 769), MySign, CSC v1 and v2 in one process, known to the connector by a mounted",
+    "file and reached by wires that break. Callbacks reach it over one, too. Of the faults these",
+    "are people's and providers': slow, refusing and missing persons, a used-up quota, an answer",
+    "lost after signing, 5xx and 429, lost sessions, callbacks that come again, late, early or",
+    "never, and results with another's signature, a bad one, or of a changed or another document.",
+    "",
+    "How each request must end is read from the providers' books when all is over: a person is",
+    "asked once, by one provider; a refusal, an end of patience and a quota are outcomes; what is",
+    "flawed fails with the finding in its evidence, and is neither a dossier's result nor the",
+    "portal's; what is sound is completed, and the file fetched by the portal's link begins with",
+    "what was sent and is signed by the person asked, over all of it (`signatures.py` there).",
+    "Held for an operator is right only where an answer was lost about which nobody can be asked.",
+    "At last every callback comes once more, and must change nothing. A storm fails in which a",
+    "provider completed nothing, held most, or a fault at one was met by nobody.",
+)
+
+
 def told(outcome: Outcome) -> str:
     """One storm in words."""
     lines = [
@@ -44,6 +65,10 @@ def told(outcome: Outcome) -> str:
         f"at rest {outcome.drain_seconds:.0f} s later",
         f"{outcome.published} events, {outcome.published_again} of them published more than once",
         *(f"in doubt and flagged: {count} {what}" for what, count in outcome.doubtful.items()),
+        *(
+            f"{program}: {', '.join(f'{count} {end}' for end, count in ends.items())}"
+            for program, ends in outcome.signings.items()
+        ),
     ]
     for name, found in outcome.violations.items():
         lines.append(f"VIOLATED {name}: {len(found)}")
@@ -70,6 +95,7 @@ def _lines(done: list[Outcome], caught: Mapping[str, str | None]) -> list[str]:
     doubtful: Counter[str] = Counter()
     for outcome in done:
         doubtful.update(outcome.doubtful)
+    before = dict.fromkeys(one.code for one in done if not one.signings)
     violations = sum(len(found) for one in done for found in one.violations.values())
     return [
         "# Proof against faults",
@@ -77,12 +103,15 @@ def _lines(done: list[Outcome], caught: Mapping[str, str | None]) -> list[str]:
         "Real processes, a real RabbitMQ and PostgreSQL; every invariant is checked against the",
         "books of the client and of the outside systems (`tests/chaos/invariants.py`).",
         "",
+        *_SIGNING,
+        "",
         "## Rounds: `make chaos FULL=1`",
         "",
         f"It goes on until there are {DOSSIERS:,} dossiers and {FAULTS:,} faults. Every round is a",
         "line of `chaos-rounds.jsonl`. One of them again, with its seed:",
         "`make chaos SEED=8001 DOSSIERS=5000 FAULTS=50`. A round that found something wrong is",
         "gone through again after the mend, and what it found stands below.",
+        *(["In rounds of " + ", ".join(before) + " the gateway alone signed."] if before else []),
         "",
         "| what | count |",
         "|---|---:|",

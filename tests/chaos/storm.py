@@ -2,9 +2,11 @@
 
 import asyncio
 import random
+import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import asyncpg
 import httpx
@@ -12,18 +14,25 @@ from rich.console import Console
 
 from backbone.demo import play
 from backbone.demo.client import ClientSystem, Sent
+from backbone.demo.comparison import SIGNING, Check
 from backbone.demo.flags import operators_side
+from backbone.demo.lives import KINDS, Life, Procedure
 from backbone.demo.lives import lives as make_lives
 from tests.chaos.faults import FAULTS, Fault
 from tests.chaos.invariants import INVARIANTS, Evidence
+from tests.chaos.providers import PROVIDERS, signer_of, spread
+from tests.chaos.signings import Signings, signings, under_way
 from tests.chaos.system import WITNESS, System
 
 _AT_ONCE = 2
 """Faults that may be at work at the same time, besides those that are two by themselves."""
 _DRAIN_SECONDS = 120.0
+_ROUNDS_MORE = 3
 PATIENCE = 600.0
 """Seconds that the client waits for a signature: a busy machine is no fault."""
 _NO_HEALING = ("undecodable",)
+_NEVER_STILL = "metrics-exporter.usage"
+"""A queue that services fill every few seconds by themselves: it has drained once it was empty."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,7 @@ class Outcome:
     """What became of a storm.
 
     Attributes:
+        signings: by provider, how many people did what, as its books say.
         code: which code went through it.
     """
 
@@ -54,6 +64,7 @@ class Outcome:
     published_again: int
     load_seconds: float
     drain_seconds: float
+    signings: dict[str, dict[str, int]] = field(default_factory=dict)
     code: str = ""
 
 
@@ -80,21 +91,23 @@ async def storm(
     client = plan.clients[0]
     load = ClientSystem(plan.url("gateway"), client.client_id, client.secret)
     procedures = await play.catalogue(load)
-    played = make_lives(dossiers, play.AGENCIES, procedures, seed=seed, first=first)
+    draw = _Draw(procedures, seed, first)
+    played = draw.lives(dossiers)
     total = sum(1 + len(life.steps) for life in played)
     await _empty_books(system)
+    await system.calm()
     await system.watch()
     began = time.monotonic()
     async with asyncio.TaskGroup() as tasks:
         thunder = tasks.create_task(_strike(system, load, drawn(seed, faults, total, only), say))
-        await load.play(
-            played, at_once=96, living=400, signature_seconds=patience, step_done=_ignore
-        )
+        await _play(load, played, patience)
         struck = await thunder
+    await _meet_the_rest(system, load, draw, patience)
     loaded = time.monotonic()
+    unmet = await system.unmet()
     await _calm(system)
     await play.arrived(Console(quiet=True), system.stack.outside, load.book)
-    evidence = await _evidence(system, load)
+    evidence = await _evidence(system, load, unmet)
     return Outcome(
         seed=seed,
         dossiers=len(load.book.sent),
@@ -110,7 +123,49 @@ async def storm(
         published_again=sum(times > 1 for times in evidence.published.values()),
         load_seconds=loaded - began,
         drain_seconds=time.monotonic() - loaded,
+        signings=evidence.signings.told(),
     )
+
+
+@dataclass
+class _Draw:
+    """Lives of one storm, each with a number of its own."""
+
+    procedures: list[Procedure]
+    seed: int
+    first: int
+    drawn: int = 0
+
+    def lives(self, count: int) -> list[Life]:
+        """So many more."""
+        seed = self.seed + self.drawn
+        first = self.first + self.drawn
+        self.drawn += count
+        return spread(make_lives(count, play.AGENCIES, self.procedures, seed, first), seed)
+
+    def to_meet(self, program: str, rule: Mapping[str, Any]) -> Life:
+        """One more, whose signer is to be struck by a provider's rule."""
+        while True:
+            for life in self.lives(len(KINDS)):
+                person, asks = signer_of(life) or ("", "")
+                willing = life.kind == "signed" and asks == program
+                if willing and PROVIDERS[program].meets(person, rule["match"]):
+                    return life
+
+
+async def _play(load: ClientSystem, played: list[Life], patience: float) -> None:
+    await load.play(played, at_once=96, living=400, signature_seconds=patience, step_done=_ignore)
+
+
+async def _meet_the_rest(system: System, load: ClientSystem, draw: _Draw, patience: float) -> None:
+    """Faults that struck so late that nobody of that provider was left to meet them are met by
+    further dossiers."""
+    for _ in range(_ROUNDS_MORE):
+        unmet = await system.unmet()
+        if not unmet:
+            return
+        more = [draw.to_meet(program, rule) for program, rule in unmet]
+        await _play(load, more, patience)
 
 
 def drawn(
@@ -122,10 +177,11 @@ def drawn(
     while len(kinds) < faults:
         known = [one for one in FAULTS if not only or one.name in only]
         kinds += chance.sample(known, len(known))
-    places = sorted(int(chance.random() * total * 0.95) for _ in range(faults))
+    placed = [(int(chance.random() * total * kind.latest), kind) for kind in kinds[:faults]]
+    placed.sort(key=lambda one: one[0])
     return [
         (place, kind, random.Random(f"{seed}:{number}"))
-        for number, (place, kind) in enumerate(zip(places, kinds, strict=False))
+        for number, (place, kind) in enumerate(placed)
     ]
 
 
@@ -162,7 +218,7 @@ def _ignore(_: Sent) -> None:
 
 async def _empty_books(system: System) -> None:
     async with httpx.AsyncClient(trust_env=False) as http:
-        for program in ("national-portal", "signing-gateway", "emc"):
+        for program in system.programs:
             (await http.delete(f"{system.outside(program)}/_books")).raise_for_status()
 
 
@@ -170,13 +226,12 @@ async def _calm(system: System) -> None:
     """Every fault is over: partners behave, wires are whole."""
     for proxy in system.proxies.by_name.values():
         proxy.heal()
-    async with httpx.AsyncClient(trust_env=False) as http:
-        for program in ("national-portal", "signing-gateway", "emc"):
-            (await http.delete(f"{system.outside(program)}/_faults")).raise_for_status()
-    await system.fault("signing-gateway", **play.REFUSES)
+    await system.calm()
 
 
-async def _evidence(system: System, load: ClientSystem) -> Evidence:
+async def _evidence(
+    system: System, load: ClientSystem, unmet: Sequence[tuple[str, Mapping[str, Any]]]
+) -> Evidence:
     plan = system.stack.plan
     operator = plan.clients[1]
     desk = ClientSystem(plan.url("gateway"), operator.client_id, operator.secret)
@@ -185,6 +240,7 @@ async def _evidence(system: System, load: ClientSystem) -> Evidence:
     undelivered: dict[str, int] = {}
     unpublished: dict[str, int] = {}
     waiting: dict[str, int] = {}
+    usage = sys.maxsize
     # What is drained a moment later was not stuck: retries have their own rhythm.
     deadline = time.monotonic() + _DRAIN_SECONDS
     while True:
@@ -193,8 +249,11 @@ async def _evidence(system: System, load: ClientSystem) -> Evidence:
             parked[service], undelivered[service], unpublished[service] = rows
         waiting = await asyncio.to_thread(system.stack.rabbit.queue_depths)
         waiting.pop(WITNESS, None)
+        usage = min(usage, waiting.get(_NEVER_STILL, 0))
+        waiting[_NEVER_STILL] = usage
         still = (
-            sum(map(len, parked.values()))
+            await under_way(system)
+            + sum(map(len, parked.values()))
             + sum(undelivered.values())
             + sum(unpublished.values())
             + sum(waiting.values())
@@ -202,15 +261,24 @@ async def _evidence(system: System, load: ClientSystem) -> Evidence:
         if not still or time.monotonic() > deadline:
             break
         await asyncio.sleep(0.5)
+    checks = await play.held_against(load, system.stack.outside, ask)
+    found = await signings(system, load, unmet)
     return Evidence(
         book=load.book,
-        checks=await play.held_against(load, system.stack.outside, ask),
+        checks=[_signing(found) if check.what == SIGNING else check for check in checks],
         parked=parked,
         waiting=waiting,
         undelivered=undelivered,
         unpublished=unpublished,
         published=await system.published(),
+        signings=found,
     )
+
+
+def _signing(found: Signings) -> Check:
+    """Who was asked, by whichever provider; what is wrong with it is for the invariants."""
+    held = sum(one.signing == "held" for one in found.all)
+    return Check(SIGNING, len(found.all), sum(one.times for one in found.all), held)
 
 
 async def _at_rest(system: System, service: str) -> tuple[list[str], int, int]:

@@ -15,12 +15,12 @@ import httpx
 from aio_pika.abc import AbstractIncomingMessage
 
 from backbone.assembly import MODULES
-from backbone.demo import play
 from tests.chaos import clock
+from tests.chaos.providers import PROVIDERS, Connected, unwilling
 from tests.chaos.proxy import Proxies, proxies
 from tests.support.stack import Stack, running_stack
 
-_BROKER_SECONDS = 60.0
+_BROKER_SECONDS = 180.0
 _BACK_SECONDS = 120.0
 WITNESS = "chaos-witness"
 """A queue that gets a copy of every event."""
@@ -40,6 +40,8 @@ class System:
     proxies: Proxies
     clocks: bool
     """Whether clocks can be stepped here."""
+    providers: dict[str, str] = field(default_factory=dict)
+    """Addresses of the signing providers beside the gateway."""
     _held: dict[str, asyncio.Lock] = field(default_factory=dict)
 
     def held(self, what: str) -> asyncio.Lock:
@@ -64,7 +66,9 @@ class System:
 
     async def fault(self, program: str, **rule: Any) -> None:
         """Tell a simulator to misbehave."""
-        await play.set_faults(self.stack.outside, [{"program": program, **rule}])
+        async with httpx.AsyncClient(trust_env=False) as http:
+            answer = await http.post(f"{self.outside(program)}/_faults", json=rule)
+        answer.raise_for_status()
 
     async def rules(self, program: str) -> list[dict[str, Any]]:
         """The rules in force in a simulator."""
@@ -74,7 +78,31 @@ class System:
 
     def outside(self, program: str) -> str:
         """A simulator's address."""
+        if program in self.providers:
+            return self.providers[program]
         return str(getattr(self.stack.outside, program.replace("-", "_")))
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """Every simulator that faults are told to."""
+        return ("national-portal", "emc", *PROVIDERS)
+
+    async def unmet(self) -> list[tuple[str, dict[str, Any]]]:
+        """The rules in force at signing providers that nobody has met, with the program of each."""
+        return [
+            (program, rule)
+            for program in PROVIDERS
+            for rule in await self.rules(program)
+            if rule["times"] and not rule["struck"]
+        ]
+
+    async def calm(self) -> None:
+        """Simulators behave, but for people who do not sign."""
+        async with httpx.AsyncClient(trust_env=False) as http:
+            for program in self.programs:
+                (await http.delete(f"{self.outside(program)}/_faults")).raise_for_status()
+        for program, rule in unwilling():
+            await self.fault(program, **rule)
 
     async def broker(self, method: str, path: str, body: object = None) -> Any:
         """Ask the management API, once the broker is there (another fault may have it)."""
@@ -160,12 +188,23 @@ async def running_system(folder: Path) -> AsyncIterator[System]:
         wires = await stack.enter_async_context(proxies())
         library = await asyncio.to_thread(clock.library)
 
+        providers = Connected(folder, wires)
+        stack.push_async_callback(providers.stop)
+
         def around(process: str) -> dict[str, str]:
+            if process == "signature-connector":
+                return providers.environment
             if library is None or process not in CLOCKED:
                 return {}
             return clock.environment(library, clock_of(folder, process))
 
         system = await stack.enter_async_context(
-            running_stack(folder, through=wires.through, twice=TWICE, around=around)
+            running_stack(
+                folder,
+                through=wires.through,
+                twice=TWICE,
+                around=around,
+                before=providers.start,
+            )
         )
-        yield System(system, wires, clocks=library is not None)
+        yield System(system, wires, clocks=library is not None, providers=providers.urls)

@@ -245,6 +245,8 @@ async def test_a_wrong_signature_is_handed_on_for_the_verdict_to_see(
     async with adapter(service, name) as provider:
         order = await ordered(provider)
         answer = await end_of(provider, order, await provider.submit(order))
+    (row,) = service.books("/requests")["items"]
+    assert (row["outcome"], row["flaw"]) == ("signed", flaw)
     if isinstance(answer, Signed):  # one whose sequence is broken is no signature at all
         assert not valid(order, answer)
     else:
@@ -258,7 +260,8 @@ async def test_a_quota_that_is_used_up_asks_nobody(service: SigningService, name
         answer = await provider.submit(order)
     assert isinstance(answer, Declined)
     assert answer.outcome == "failed"
-    assert service.books()["asked"] == 0
+    books = service.books()
+    assert (books["asked"], books["by_outcome"]) == (0, {"quota": 1})
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from backbone.leash import Leashed
 from backbone.postgres import EmbeddedPostgres
 from tests.support.rabbitmq import RabbitNode
 
-_READY_SECONDS = 60.0
+_READY_SECONDS = 120.0
 
 Through = Callable[[str, str], Awaitable[str]]
 """Takes what an address is of and the address; gives the one to use in its place."""
@@ -102,6 +102,7 @@ async def running_stack(
     twice: Sequence[str] = (),
     around: Callable[[str], Mapping[str, str]] = lambda _: {},
     client: Client | None = None,
+    before: Callable[[Plan, Outside], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Stack]:
     """Everything up and ready; everything gone at the end.
 
@@ -111,6 +112,8 @@ async def running_stack(
         twice: services that run as two processes.
         around: further environment of a process.
         client: in place of the demonstration's.
+        before: called with the plan and the outside systems' own addresses, before any service
+            starts.
     """
     async with AsyncExitStack() as stack:
         rabbit = RabbitNode(folder / "rabbit")
@@ -139,6 +142,8 @@ async def running_stack(
 
         # In a thread: what they reach through this process must stay reachable meanwhile.
         stack.push_async_callback(asyncio.to_thread, stop)
+        if before is not None:
+            await before(plan, outside)
         for process in (*MODULES, *(f"{service}/2" for service in twice)):
             system.start(process)
         await system.ready()

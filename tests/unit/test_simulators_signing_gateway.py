@@ -138,6 +138,7 @@ async def test_a_signed_file_is_valid_pades_over_the_sent_bytes(gateway: Signing
             "signed": 1,
             "outcome": "signed",
             "signed_sha256": sha256(signed).hexdigest(),
+            "flaw": "",
         }
 
 

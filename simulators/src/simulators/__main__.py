@@ -2,9 +2,9 @@
 
     python -m simulators national-portal|signing-gateway|emc|tsa --port N
     python -m simulators smartca|mysign|csc-v1|csc-v2 --port N
-    python -m simulators all --ports-base N
+    python -m simulators all|providers --ports-base N
 
-`all` is the first four.
+`all` is the first four, `providers` those that sign hashes (smartca, mysign, csc-v1, csc-v2).
 
 Each program prints one JSON line with its address once it listens.
 """
@@ -27,6 +27,7 @@ from simulators.wire import Simulator
 KEEP_ALIVE = 75  # seconds; longer than clients pool connections, so that no reuse meets a close
 GRACE = 1  # seconds for calls under way; half-open ones would hold the program up for ever
 
+HASHES = ("smartca", "mysign", "csc-v1", "csc-v2")
 PORTAL = "National portal"
 SIGNING = "Signing gateway"
 
@@ -42,6 +43,7 @@ def start(
         "csc-v1",
         "csc-v2",
         "all",
+        "providers",
     ],
     port: Annotated[
         int,
@@ -105,7 +107,11 @@ def start(
     ] = None,
     callback: Annotated[
         str | None,
-        typer.Option(help="Address told of outcomes (smartca, mysign).", rich_help_panel=SIGNING),
+        typer.Option(
+            help="Address told of outcomes (smartca, mysign); of providers its beginning, to which "
+            "/<program> is added.",
+            rich_help_panel=SIGNING,
+        ),
     ] = None,
 ) -> None:
     """Start one outside system, or all of them in one process."""
@@ -113,7 +119,7 @@ def start(
         raise typer.BadParameter("--account is user:password")
 
     def directory(name: str) -> Path | None:
-        return state / name if state and program == "all" else state
+        return state / name if state and program in ("all", "providers") else state
 
     # Each program is imported when it is started: the portal needs no signing library.
 
@@ -156,7 +162,7 @@ def start(
         place = directory("tsa")
         return TimestampAuthority(seed, place, delay, title=title, days=days, crls=lists)
 
-    def hashes() -> Simulator:
+    def hashes(name: str) -> Simulator:
         from simulators.csc import CscV1, CscV2
         from simulators.mysign import MySign
         from simulators.smartca import SmartCa
@@ -167,12 +173,12 @@ def start(
             "csc-v1": CscV1,
             "csc-v2": CscV2,
         }
-        return kinds[program](
+        return kinds[name](
             seed,
-            state,
+            directory(name),
             delay,
             accounts=dict(one.split(":", 1) for one in account) if account else None,
-            callback=callback,
+            callback=f"{callback}/{name}" if callback and program == "providers" else callback,
             person_ms=person_ms,
             keys=keys,
             crls=crls,
@@ -184,7 +190,10 @@ def start(
         "emc": emc,
         "tsa": tsa,
     }
-    chosen = [make() for name, make in makers.items() if program in (name, "all")] or [hashes()]
+    chosen = [make() for name, make in makers.items() if program in (name, "all")]
+    if not chosen:
+        names = HASHES if program == "providers" else (program,)
+        chosen = [hashes(name) for name in names]
     ports = [port + i if port else 0 for i in range(len(chosen))]
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(chosen, host, ports))

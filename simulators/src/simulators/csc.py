@@ -116,9 +116,10 @@ class Csc(HashService):
         digests = [digest_of(one) for one in required(payload, self.hashes, list)]
         if payload.get("numSignatures") != len(digests):
             raise Refused("invalid_request", "Invalid value for parameter numSignatures", 400)
-        if len(digests) > 20 or call.switches.get("quota"):
-            raise Refused("invalid_request", "Numbers of signatures is too high", 400)
         documents = [[digest, digest] for digest in digests]
+        if len(digests) > 20 or call.switches.get("quota"):
+            self.turn_away(_user(payload), documents, entry)
+            raise Refused("invalid_request", "Numbers of signatures is too high", 400)
         algorithm = _BY_SIZE.get(len(digests[0]) // 2)
         if algorithm is None or len({len(one) for one in digests}) != 1:
             raise Refused("invalid_request", "Invalid digest value length", 400)

@@ -117,6 +117,12 @@ class HashService(SigningService, ABC):
         task.add_done_callback(self._tasks.discard)
         return task
 
+    def turn_away(self, user_id: str, documents: Sequence[Sequence[str]], entry: Entry) -> None:
+        """Note that a used-up quota kept a person from being asked; the caller refuses."""
+        rows = [{"user_id": user_id, "doc_id": one[0], "sha256": one[1]} for one in documents]
+        ended = [{**row, "outcome": "quota"} for row in rows]
+        self.books.keep(entry, "quota", {"ended": ended})
+
     async def _decide(
         self, order_id: str, wait: float, switches: Mapping[str, Any], entry: Entry
     ) -> None:
@@ -143,6 +149,7 @@ class HashService(SigningService, ABC):
             signed = [self._sign(order, bytes.fromhex(one[1])) for one in order.documents]
             for row, raw in zip(ended, signed, strict=True):
                 row["signed_sha256"] = hashlib.sha256(raw).hexdigest()
+                row["flaw"] = order.flaw
         done = [base64.b64encode(raw).decode() for raw in signed]
         change = {"outcome": order.fate, "signatures": done}
         self.books.keep(entry, order.fate, {"settled": {"id": order.id, **change}, "ended": ended})

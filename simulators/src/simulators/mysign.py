@@ -105,9 +105,10 @@ class MySign(HashService):
         mechanism = SIGNATURE_OIDS.get(payload.get("signAlgo", ""))
         if algorithm is None or mechanism is None or payload.get("async") not in (1, 2, 3):
             raise Refused(400, "hashAlgo, signAlgo, async", 400)
-        if call.switches.get("quota"):
-            raise Refused(4005, "Tài khoản hết lượt ký", 400)
         documents = [[one["document_id"], h] for one, h in zip(papers, hashes, strict=True)]
+        if call.switches.get("quota"):
+            self.turn_away(user, documents, entry)
+            raise Refused(4005, "Tài khoản hết lượt ký", 400)
         order = Order(str(uuid4()), "", user, CA_NAME, documents, algorithm, mechanism)
         self.begin(order, call, entry)
         return as_answer({"transactionId": order.id})

@@ -23,7 +23,12 @@ from simulators.wire import Simulator, View
 
 @dataclass(slots=True)
 class Asked:
-    """What one person was asked about one document."""
+    """What one person was asked about one document.
+
+    Parameters:
+        asked: 0 where the person was turned away before, for example since a quota is used up.
+        flaw: what is wrong with the signature that was given out.
+    """
 
     user_id: str
     doc_id: str
@@ -33,6 +38,7 @@ class Asked:
     signed: int = 0
     outcome: str = "waiting"
     signed_sha256: str = ""
+    flaw: str = ""
 
     def as_json(self, brief: bool) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}
@@ -98,6 +104,7 @@ class SigningService(Simulator):
             row.outcome = ended["outcome"]
             row.signed += ended["outcome"] == "signed"
             row.signed_sha256 = ended.get("signed_sha256", row.signed_sha256)
+            row.flaw = ended.get("flaw") or row.flaw
 
     def _asked(self, request: Mapping[str, str]) -> Asked:
         key = (request["user_id"], request["doc_id"], request["sha256"])

@@ -147,7 +147,8 @@ class SigningGateway(SigningService):
             self.books.keep(entry, refused.outcome, {"ended": outcome})
             return self._failure(True, refused.code, refused.message)
         digest = hashlib.sha256(signed).hexdigest()
-        outcome = {**request, "outcome": "signed", "signed_sha256": digest}
+        flaw = call.switches.get("flaw")
+        outcome = {**request, "outcome": "signed", "signed_sha256": digest, "flaw": flaw}
         self.books.keep(entry, "signed", {"ended": outcome})
         returned = {**file, "file_base64": base64.b64encode(signed).decode()}
         return as_answer(

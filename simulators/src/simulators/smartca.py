@@ -82,6 +82,7 @@ class SmartCa(HashService):
         if any(order.ours == ours for order in self.orders.values()):
             raise Refused(400, "transaction_id: đã tồn tại")
         if call.switches.get("quota"):
+            self.turn_away(payload["user_id"], documents, entry)
             raise Refused(403, "Tài khoản đã hết lượt ký")
         order = Order(str(uuid4()), ours, payload["user_id"], CA_NAME, documents)
         self.begin(order, call, entry)

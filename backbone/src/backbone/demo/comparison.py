@@ -14,6 +14,8 @@ from backbone.demo.client import Book
 from backbone.demo.flags import AskFlags, Flags
 from common.http import http_client
 
+SIGNING = "signing requests, each asked once"
+
 
 @dataclass
 class Check:
@@ -162,7 +164,7 @@ def _step_differences(
 
 def _signing(book: Book, requests: list[dict[str, Any]], held: set[str]) -> Check:
     wanted = {sent.to_sign: code for code, sent in book.sent.items() if sent.to_sign}
-    check = Check("signing requests, each asked once", len(wanted), len(requests), len(held))
+    check = Check(SIGNING, len(wanted), len(requests), len(held))
     seen: dict[str, int] = {}
     for request in requests:
         document = request["sha256"]
