@@ -50,13 +50,12 @@ from signature_connector.verification.verification import verify
 from tests.integration.test_signature_levels import Running
 from tests.support.databases import Databases
 from tests.support.signature_connector import (
-    SigningGateway,
     connector_database,
     running_connector,
     settings,
 )
 from tests.support.signing import draw, updated
-from tests.support.signing_services import SigningService, signing_service
+from tests.support.signing_services import SigningGateway, SigningService, signing_service
 
 DAY = timedelta(days=1)
 SOON, MARGIN = 20, 30
