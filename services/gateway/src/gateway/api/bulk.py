@@ -13,9 +13,10 @@ from starlette.types import Receive, Scope, Send
 
 from common.auth import Principal, requires
 from common.errors import TooLarge
+from common.openapi import Problem
 from gateway.api.bulk_lines import LARGEST_BULK, LONGEST_LINE, MOST_LINES
 from gateway.api.bulk_taking import Taking
-from gateway.api.document import Problem, intake_headers, problems
+from gateway.api.document import intake_headers, problems
 from gateway.api.parts import Gateway, GatewayOf
 from gateway.api.reading import idempotency_key
 from gateway.errors import UnsupportedMedia

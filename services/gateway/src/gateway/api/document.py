@@ -5,10 +5,10 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import TypeAdapter
 from pydantic.json_schema import models_json_schema
 
-from common.problems import MEDIA_TYPE
+from common.openapi import REF, Problem, problem_responses
 from gateway.api.bodies import Submit
 from gateway.api.completion import complete
 from gateway.api.examples import words
@@ -16,38 +16,8 @@ from gateway.api.lower_level import ClientCredentials, LowerLevel, NextValue
 from gateway.api.preferences import CONDITION, LONGEST_CONDITION, LONGEST_WAIT
 from gateway.api.steps import AnyStep
 
-_REF = "#/components/schemas/{model}"
-
-
-class FieldFault(BaseModel):
-    """A faulty field."""
-
-    pointer: str = Field(description="JSON pointer")
-    detail: str
-    detail_en: str
-
-
-class Problem(BaseModel):
-    """What is wrong (RFC 9457)."""
-
-    type: str
-    title: str
-    title_en: str
-    status: int
-    detail: str | None = None
-    detail_en: str | None = None
-    errors: list[FieldFault] = []
-    instance: str | None = None
-
-
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The responses of a route that are problems."""
-    schema = {"$ref": _REF.format(model="Problem")}
-    return {
-        status: {"description": words.MEANINGS[status], "content": {MEDIA_TYPE: {"schema": schema}}}
-        for status in statuses
-    }
-
+problems = partial(problem_responses, words.MEANINGS)
+"""The responses of a route that are problems, by their status codes."""
 
 READ = problems(401, 403, 404, 422, 502, 503)
 """What any proxied read can end in."""
@@ -58,7 +28,7 @@ WRITE = problems(400, 401, 403, 404, 409, 412, 413, 415, 422, 503)
 
 def json_body(model: str) -> dict[str, Any]:
     """A required JSON body of a component."""
-    schema = {"$ref": _REF.format(model=model)}
+    schema = {"$ref": REF.format(model=model)}
     return {"required": True, "content": {"application/json": {"schema": schema}}}
 
 
@@ -125,9 +95,9 @@ def _schemas() -> dict[str, Any]:
             (ClientCredentials, "validation"),
             (Problem, "serialization"),
         ],
-        ref_template=_REF,
+        ref_template=REF,
     )
-    steps = TypeAdapter[Any](AnyStep).json_schema(ref_template=_REF)
+    steps = TypeAdapter[Any](AnyStep).json_schema(ref_template=REF)
     found: dict[str, Any] = {**models["$defs"], **steps.pop("$defs")}
     found["Step"] = {"title": "Step", "description": "One step of a dossier's life.", **steps}
     return found

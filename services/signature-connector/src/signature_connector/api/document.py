@@ -6,11 +6,9 @@ from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
-from pydantic import BaseModel, Field
 
-from common.problems import MEDIA_TYPE
+from common.openapi import REF, Problem, problem_responses
 
-_REF = "#/components/schemas/{model}"
 _NOT_SENT = ("HTTPValidationError", "ValidationError")
 """FastAPI's own form of a 422, which nobody is told here."""
 _MEANINGS: Mapping[int, str] = {
@@ -27,39 +25,8 @@ _MEANINGS: Mapping[int, str] = {
 }
 
 
-class FieldFault(BaseModel):
-    """A faulty field."""
-
-    pointer: str = Field(description="JSON pointer")
-    detail: str
-    detail_en: str
-
-
-class Problem(BaseModel):
-    """What is wrong (RFC 9457)."""
-
-    type: str
-    title: str
-    title_en: str
-    status: int
-    detail: str | None = None
-    detail_en: str | None = None
-    errors: list[FieldFault] = []
-    instance: str | None = None
-
-
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The responses of a route that are problems.
-
-    Args:
-        statuses: HTTP status codes that it can end in.
-    """
-    schema = {"$ref": _REF.format(model="Problem")}
-    return {
-        status: {"description": _MEANINGS[status], "content": {MEDIA_TYPE: {"schema": schema}}}
-        for status in statuses
-    }
-
+problems = partial(problem_responses, _MEANINGS)
+"""The responses of a route that are problems, by their status codes."""
 
 KEY = r"^[\x21-\x7e]{1,255}$"
 """An idempotency key: visible ASCII."""
@@ -88,6 +55,6 @@ def _document(app: FastAPI) -> dict[str, Any]:
         schemas = document["components"]["schemas"]
         for name in _NOT_SENT:
             schemas.pop(name, None)
-        told = Problem.model_json_schema(mode="serialization", ref_template=_REF)
+        told = Problem.model_json_schema(mode="serialization", ref_template=REF)
         schemas |= {**told.pop("$defs"), "Problem": told}
     return app.openapi_schema or {}

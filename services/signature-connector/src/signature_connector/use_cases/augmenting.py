@@ -21,6 +21,7 @@ from signature_connector.domain.profiles import Profile
 from signature_connector.domain.requests import Request, State, Step
 from signature_connector.store import augmenting as store
 from signature_connector.use_cases.book import relate
+from signature_connector.use_cases.due import work_off
 from signature_connector.use_cases.finishing import Finishing
 
 _LONGEST_PAUSE = timedelta(hours=1)
@@ -68,14 +69,7 @@ class Augmenting:
     async def run(self) -> None:
         """Augment without end."""
         pause = min(self.first.total_seconds(), 30.0)
-        while True:
-            busy = 0
-            try:
-                busy = await self.augment_due()
-            except Exception as error:
-                log.warning("augmentation interrupted", error=describe(error))
-            if not busy:
-                await asyncio.sleep(pause)
+        await work_off(self.augment_due, pause, "augmentation interrupted")
 
     async def augment_due(self) -> int:
         """Try a batch of what is due; how many there were."""

@@ -24,6 +24,7 @@ from signature_connector.domain.requests import Request, State, Step
 from signature_connector.store import renewing as store
 from signature_connector.store.renewing import Due
 from signature_connector.use_cases.book import relate
+from signature_connector.use_cases.due import work_off
 from signature_connector.use_cases.finishing import (
     Finishing,
     NoTimestamp,
@@ -121,14 +122,7 @@ class Renewing:
     async def run(self) -> None:
         """Renew without end."""
         pause = min(self._schedule.first.total_seconds(), _LONGEST_SLEEP)
-        while True:
-            busy = 0
-            try:
-                busy = await self.renew_due()
-            except Exception as error:
-                log.warning("renewal interrupted", error=describe(error))
-            if not busy:
-                await asyncio.sleep(pause)
+        await work_off(self.renew_due, pause, "renewal interrupted")
 
     async def renew_due(self) -> int:
         """Look at a batch of what is due or new; how many there were."""

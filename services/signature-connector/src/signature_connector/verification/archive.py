@@ -7,9 +7,6 @@ from datetime import datetime
 from typing import Any
 
 from asn1crypto import cms, x509
-from pyhanko.pdf_utils.reader import PdfFileReader
-from pyhanko.sign.validation.dss import DocumentSecurityStore
-from pyhanko.sign.validation.errors import NoDSSFoundError
 from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature
 from pyhanko_certvalidator import CertificateValidator, ValidationContext
 
@@ -17,9 +14,9 @@ from signature_connector.domain.assembly import ValidationData
 from signature_connector.domain.findings import Finding, Refusal, Report, warning
 from signature_connector.domain.timestamps import CLOCKS_APART
 from signature_connector.verification.algorithms import AlgorithmPolicy
-from signature_connector.verification.chains import NOTHING, Chain, Chains
+from signature_connector.verification.chains import Chain, Chains
 from signature_connector.verification.documents import read_strictly
-from signature_connector.verification.pdf_signatures import check_range
+from signature_connector.verification.pdf_signatures import check_range, security_store
 from signature_connector.verification.policies import Policy
 from signature_connector.verification.signature import (
     Found,
@@ -71,7 +68,7 @@ def _examined(
     newest: EmbeddedPdfSignature = list(reader.embedded_signatures)[-1]
     archive = newest.sig_object_type == "/DocTimeStamp"
     stamp = _over_document(newest, content) if archive else _over_signature(newest)
-    found = Found("", "pades", carried=_carried(reader))
+    found = Found("", "pades", carried=security_store(reader))
     time, chain = judge_token(stamp, found, Chains(policy, data, moment), moment, {})
     status = chain.findings[0]
     if not chain.checked and _all_named_is_known(chain, policy, moment, (found.carried, data)):
@@ -102,18 +99,6 @@ def _over_signature(signature: EmbeddedPdfSignature) -> Stamped:
     if not stamps:
         raise Refusal("timestamp-bad", "none")
     return stamps[-1]
-
-
-def _carried(reader: PdfFileReader) -> ValidationData:
-    try:
-        store: Any = DocumentSecurityStore.read_dss(reader)
-    except NoDSSFoundError:
-        return NOTHING
-    return ValidationData(
-        tuple(one.dump() for one in store.load_certs()),
-        tuple(one.get_object().data for one in store.ocsps),
-        tuple(one.get_object().data for one in store.crls),
-    )
 
 
 def _all_named_is_known(

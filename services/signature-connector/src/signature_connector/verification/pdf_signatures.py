@@ -100,7 +100,7 @@ def _check(
     found.good("algorithms-allowed", found.mechanism)
     found.good("intact")
     _check_later(found, signature, reader, content)
-    found.carried = _joined(_dss(reader), carried_by(signature.signed_data, signer))
+    found.carried = _joined(security_store(reader), carried_by(signature.signed_data, signer))
     found.stamps = signature_stamps(signer)
     for one in stamps:
         if one.signed_revision > signature.signed_revision:
@@ -208,13 +208,13 @@ def _document_stamp(
         return bytes(stamp.compute_digest(algorithm))
 
     def data() -> ValidationData:
-        return _dss(reader.get_historical_resolver(stamp.signed_revision))
+        return security_store(reader.get_historical_resolver(stamp.signed_revision))
 
     token = cms.ContentInfo({"content_type": "signed_data", "content": stamp.signed_data})
     return Stamped(token.dump(), imprint, "archive", before, data)
 
 
-def _dss(reader: PdfFileReader | HistoricalResolver) -> ValidationData:
+def security_store(reader: PdfFileReader | HistoricalResolver) -> ValidationData:
     """The document's security store, now or in a revision."""
     try:
         store: Any = DocumentSecurityStore.read_dss(reader)
