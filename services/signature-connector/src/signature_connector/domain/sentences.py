@@ -328,8 +328,8 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "The certificate is not the one that the signed attributes name",
     ),
     "form-filled": (
-        "Sau khi ký có điền biểu mẫu hoặc chú thích: cần người xem xét",
-        "Forms were filled or annotations made after signing: to be looked at by a person",
+        "Sau khi ký có điền biểu mẫu hoặc cập nhật khác, như tiêu đề: cần người xem xét",
+        "Forms were filled or titles and the like changed after signing: a person should look",
     ),
     "part-signed": (
         "Chữ ký chỉ bao phủ một phần của tài liệu",
