@@ -85,7 +85,7 @@ async def measure(importing_: Importing, content: bytes, count: int, said: str) 
         for start in range(0, len(content), 256 * 1024):
             yield content[start : start + 256 * 1024]
 
-    order = Order(new_id(), "benchmark", lambda _: True, "ndjson")
+    order = Order(new_id(), "benchmark", lambda _agency, _procedure: True, "ndjson")
     gc.collect()
     wall, cpu = time.perf_counter(), time.process_time()
     ended = await importing_.run(order, parts())
