@@ -176,13 +176,16 @@ async def test_a_limit_that_is_changed_holds_soon(databases, tmp_path) -> None:
     url = await gateway_database(databases)
     async with running_gateway(url, tmp_path) as gateway:
         assert {one.status_code for one in await requests(gateway, 5)} == {200}
-        await gateway.app.state.gateway.limits.close()  # as after some idle seconds
         async with gateway.core.database.transaction() as connection:
             await connection.execute(
                 text("UPDATE client SET per_second = 1, burst = 2 WHERE client_id = 'one-stop'")
             )
-        found = [one.status_code for one in await requests(gateway, 10)]
-        assert found.count(200) <= 3
+        let_through = 10
+        async with asyncio.timeout(60):  # while the database is slow, the limits of before count
+            while let_through > 3:
+                await gateway.app.state.gateway.limits.close()  # as after some idle seconds
+                found = [one.status_code for one in await requests(gateway, 10)]
+                let_through = found.count(200)
 
 
 async def test_token_requests_are_limited_by_client_id(databases, tmp_path) -> None:
