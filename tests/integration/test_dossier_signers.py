@@ -214,7 +214,8 @@ async def test_a_workflow_that_is_told_again_is_begun_once(
     assert len(await world.connector.rows("SELECT 1 FROM signing_request")) == 3
     assert await world.connector.rows("SELECT 1 FROM parked") == []
     assert [gateway.requests()[str(one)]["asked"] for one in ids_of(workflow)] == [1, 1, 1]
-    assert [len(world.connector.heard(one)) for one in ids_of(workflow)] == [1, 1, 1]
+    told = [await world.connector.facts(one) for one in ids_of(workflow)]
+    assert [len(many) for many in told] == [1, 1, 1]
 
 
 async def test_two_replicas_that_hear_it_at_once_ask_each_person_once(
@@ -340,7 +341,8 @@ async def test_while_one_is_held_the_others_wait_for_the_operator(
     await decide(world.connector, ids[1], **decision)
     await world.connector.until(ids[2], "completed", "cancelled")
     assert await world.states(workflow) == states
-    await world.connector.facts(ids[2])
+    for one in ids:
+        await world.connector.facts(one)
     await world.bring_back()
     assert (await world.paper()).signing == end
 

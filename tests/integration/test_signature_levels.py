@@ -221,7 +221,7 @@ async def test_it_is_given_up_in_the_end_and_the_evidence_says_so(
     assert (row.level, row.sealed_certificate) == ("b-b", None)
     last = (await running.evidence(row.request_id))[-1]
     assert last["facts"]["warning"]["code"] == "level-not-reached"
-    assert len(connector.heard(row.request_id)) == 1
+    assert len(await connector.facts(row.request_id)) == 1
 
 
 async def test_nothing_is_put_behind_the_signature_of_another(

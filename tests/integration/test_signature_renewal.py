@@ -460,7 +460,7 @@ async def test_a_document_that_got_worse_by_renewal_is_never_given_out(
         assert datetime.now(UTC) + timedelta(hours=23) < row.renew_at <= row.proof_ends
         facts = await last_facts(running, before.request_id)
         assert not facts["refused"]["accepted"]
-        assert len(running.connector.heard(before.request_id)) == 1
+        assert len(await running.connector.facts(before.request_id)) == 1
         # The next try, with a sound assembler, goes well.
         row = await renewed(running, before.request_id)
         assert row.result_file != before.result_file
@@ -537,7 +537,7 @@ async def test_one_worker_renews_and_nothing_is_written_where_the_request_was_er
         row = await running.connector.row(before.request_id)
         assert (row.result_file, row.renew_at) == (before.result_file, None)
         assert await worker(running).renew_due() == 0
-        assert len(running.connector.heard(before.request_id)) == 1
+        assert len(await running.connector.facts(before.request_id)) == 1
 
 
 async def test_whoever_watches_sees_what_is_overdue_and_how_much_time_is_left(

@@ -90,6 +90,7 @@ async def test_a_document_is_signed_verified_and_told_once(
     assert records[2]["facts"]["outgoing_id"] == str(uuid5(request_id, "1"))
     assert records[2]["facts"]["transaction_id"] == records[1]["facts"]["reply"]["transaction_id"]
     assert records[4]["facts"]["report"]["accepted"] is True
+    await connector.facts(request_id)
     await asyncio.sleep(0.3)
     assert len(connector.heard(request_id)) == 1
 
