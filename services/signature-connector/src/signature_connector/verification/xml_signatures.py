@@ -6,34 +6,32 @@ whole document, the outcome is left to whoever asks: what stands elsewhere is no
 are an allow-list that cannot leave out anything but the signature itself.
 """
 
-import base64
-import copy
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
 
-from asn1crypto import ocsp, x509
+from asn1crypto import x509
 from lxml import etree  # has no types of its own
 
-from signature_connector.domain.assembly import ValidationData
 from signature_connector.domain.findings import Refusal, warning
 from signature_connector.domain.verification import Material
 from signature_connector.verification.chains import Chains
 from signature_connector.verification.raw_signatures import HASHES, Scheme, check_value
-from signature_connector.verification.signature import (
-    MOST_SIGNATURES,
-    Found,
-    Judged,
-    Stamped,
-    check_count,
-    judge,
-    read_so_far,
+from signature_connector.verification.signature import MOST_SIGNATURES, Found, Judged, judge
+from signature_connector.verification.xml_parts import (
+    C14N,
+    DS,
+    XADES,
+    Element,
+    canonical,
+    decoded,
+    one_child,
+    parsed,
+    qualifying,
+    without_signature,
 )
+from signature_connector.verification.xml_unsigned import certificate_values, read_unsigned
 
-DS = "{http://www.w3.org/2000/09/xmldsig#}"
-XADES = "{http://uri.etsi.org/01903/v1.3.2#}"
-XADES141 = "{http://uri.etsi.org/01903/v1.4.1#}"
 _PROPERTIES = "http://uri.etsi.org/01903#SignedProperties"
 _MANIFEST = "http://www.w3.org/2000/09/xmldsig#Manifest"
 _ENVELOPED = "http://www.w3.org/2000/09/xmldsig#enveloped-signature"
@@ -53,23 +51,9 @@ _SCHEMES = {
     **{f"{_MORE07}{one}-rsa-MGF1": Scheme("rsassa_pss", one) for one in HASHES},
     **{f"{_MORE}ecdsa-{one}": Scheme("ecdsa", one) for one in HASHES},
 }
-_EXCLUSIVE = "http://www.w3.org/2001/10/xml-exc-c14n#"
-_C14N = {
-    "http://www.w3.org/TR/2001/REC-xml-c14n-20010315": (False, False),
-    "http://www.w3.org/TR/2001/REC-xml-c14n-20010315#WithComments": (False, True),
-    "http://www.w3.org/2006/12/xml-c14n11": (False, False),
-    "http://www.w3.org/2006/12/xml-c14n11#WithComments": (False, True),
-    _EXCLUSIVE: (True, False),
-    f"{_EXCLUSIVE}WithComments": (True, True),
-}
-"""Exclusive, with comments. Of 1.1 the two differ only in ``xml:base`` and ``xml:id``."""
-_DEFAULT_C14N = "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"
 _IDS = ("Id", "ID", "id", "{http://www.w3.org/XML/1998/namespace}id")
 _MOST_REFERENCES = 100
 _LONGEST_NAME = 200
-_DEEPEST = 200
-
-Element = Any  # lxml has no types
 
 
 def verify(material: Material, chains: Chains) -> Iterator[Judged]:
@@ -78,7 +62,7 @@ def verify(material: Material, chains: Chains) -> Iterator[Judged]:
     Raises:
         Refusal: no XML, or none with signatures.
     """
-    root = _parsed(material.content)
+    root = parsed(material.content)
     signatures = list(root.iter(f"{DS}Signature"))
     if not signatures:
         raise Refusal("no-signature")
@@ -113,7 +97,7 @@ def check_only_signed(sent: bytes, content: bytes) -> None:
     Raises:
         Refusal: it is another, it is not signed, or more was added.
     """
-    before, after = _parsed(sent), _parsed(content)
+    before, after = parsed(sent), parsed(content)
     signatures = list(after.iter(f"{DS}Signature"))
     if not signatures:
         raise Refusal("unsigned")
@@ -122,37 +106,15 @@ def check_only_signed(sent: bytes, content: bytes) -> None:
     (signature,) = signatures
     if signature.getparent() is None:
         raise Refusal("other-document", "enveloping")
-    without = _without(after, signature, after)
-    if _whole(before) != _whole(without):
+    rest = without_signature(after, signature, after)
+    if _whole(before) != _whole(rest):
         raise Refusal("other-document")
-    if not all(_qualifying(one) for one in signature.findall(f"{DS}Object")):
+    if not all(qualifying(one) for one in signature.findall(f"{DS}Object")):
         raise Refusal("extra-update", "Object")
 
 
 def _whole(root: Element) -> bytes:
     return bytes(etree.tostring(root.getroottree(), method="c14n", with_comments=True))
-
-
-def _parsed(content: bytes) -> Element:
-    parser = etree.XMLParser(
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        dtd_validation=False,
-        huge_tree=False,
-        remove_pis=False,
-        collect_ids=False,
-    )
-    root = etree.fromstring(content, parser)
-    if root.getroottree().docinfo.doctype:
-        raise Refusal("unreadable", "document type declaration")
-    depth, here = 0, 0
-    for event, _ in etree.iterwalk(root, events=("start", "end")):
-        here += 1 if event == "start" else -1
-        depth = max(depth, here)
-    if depth > _DEEPEST:
-        raise Refusal("unreadable", "depth")
-    return root
 
 
 class _Signature:
@@ -176,24 +138,24 @@ class _Signature:
     def check(self) -> None:
         """Find out whether it fits its content; see ``signature.judge``."""
         found, signature = self._found, self._signature
-        info = _one(signature, "SignedInfo")
-        scheme = _scheme(_one(info, "SignatureMethod").get("Algorithm"))
+        info = one_child(signature, "SignedInfo")
+        scheme = _scheme(one_child(info, "SignatureMethod").get("Algorithm"))
         found.mechanism = str(scheme)
-        found.value = _decoded(_one(signature, "SignatureValue"))
+        found.value = decoded(one_child(signature, "SignatureValue"))
         self._read_properties()
         certificates = [
-            x509.Certificate.load(_decoded(one), strict=True)
+            x509.Certificate.load(decoded(one), strict=True)
             for one in signature.findall(f"{DS}KeyInfo/{DS}X509Data/{DS}X509Certificate")
         ]
-        found.others = [*certificates, *self._certificate_values()]
+        found.others = [*certificates, *certificate_values(signature)]
         found.certificate = self._signer(certificates)
-        method = _one(info, "CanonicalizationMethod")
-        signed = _canonical(info, method)
+        method = one_child(info, "CanonicalizationMethod")
+        signed = canonical(info, method)
         check_value(found.certificate, scheme, found.value, signed)
         self._check_references(info)
         found.good("algorithms-allowed", found.mechanism)
         found.good("intact")
-        self._unsigned_properties()
+        read_unsigned(found, signature, self._referenced)
 
     # What is signed.
 
@@ -249,12 +211,12 @@ class _Signature:
         return hits[0]
 
     def _check_digest(self, reference: Element, target: Element | None) -> None:
-        method = _one(reference, "DigestMethod").get("Algorithm")
+        method = one_child(reference, "DigestMethod").get("Algorithm")
         algorithm = _DIGESTS.get(method)
         if algorithm is None or algorithm == "sha1":
             raise Refusal("weak-algorithm", algorithm or "digest")
         digest = hashlib.new(algorithm, self._octets(reference, target)).digest()
-        if digest != _decoded(_one(reference, "DigestValue")):
+        if digest != decoded(one_child(reference, "DigestValue")):
             raise Refusal("digest-mismatch")
         if self._found.signed_digest is None:
             self._found.signed_digest = (algorithm, digest)
@@ -275,24 +237,27 @@ class _Signature:
             raise Refusal("transform-refused", "detached")
         return self._detached or b""
 
+    def _referenced(self, reference: Element, method: Element | None) -> bytes:
+        return self._octets(reference, self._target(reference), method)
+
     def _transformed(
         self, target: Element, transforms: list[Element], *, uri: str, method: Element | None
     ) -> bytes:
-        canonical: Element | None = None
-        without_signature = False
+        listed: Element | None = None
+        enveloped = False
         for transform in transforms:
             algorithm = transform.get("Algorithm")
-            if algorithm == _ENVELOPED and canonical is None:
-                without_signature = True
-            elif algorithm in _C14N and canonical is None:
-                canonical = transform
+            if algorithm == _ENVELOPED and listed is None:
+                enveloped = True
+            elif algorithm in C14N and listed is None:
+                listed = transform
             else:
                 raise Refusal("transform-refused", "not on the list")
-        if without_signature:
-            target = _without(self._root, self._signature, target)
+        if enveloped:
+            target = without_signature(self._root, self._signature, target)
         # Of a whole document what stands beside the root counts as well.
         whole = target.getroottree() if uri == "" else target
-        return _canonical(whole, method if canonical is None else canonical)
+        return canonical(whole, method if listed is None else listed)
 
     def _is_whole(self, target: Element | None) -> bool:
         if target is None or target is self._root:
@@ -300,7 +265,7 @@ class _Signature:
         if self._signature is not self._root:
             return False
         # An enveloping signature: its objects are what it is about.
-        objects = [one for one in self._root.findall(f"{DS}Object") if not _qualifying(one)]
+        objects = [one for one in self._root.findall(f"{DS}Object") if not qualifying(one)]
         return len(objects) == 1 and (
             target is objects[0] or (len(objects[0]) == 1 and target is objects[0][0])
         )
@@ -340,8 +305,8 @@ class _Signature:
                 return None
             cert = own.find(f"{XADES}{name}/{XADES}Cert/{XADES}CertDigest")
             if cert is not None:
-                algorithm = _DIGESTS.get(_one(cert, "DigestMethod").get("Algorithm"))
-                return algorithm or "", _decoded(_one(cert, "DigestValue"))
+                algorithm = _DIGESTS.get(one_child(cert, "DigestMethod").get("Algorithm"))
+                return algorithm or "", decoded(one_child(cert, "DigestValue"))
         return None
 
     def _signer(self, certificates: list[x509.Certificate]) -> x509.Certificate:
@@ -358,175 +323,9 @@ class _Signature:
                 return one
         raise Refusal("signer-certificate-swapped")
 
-    # What was added later.
-
-    def _unsigned(self) -> Element | None:
-        return self._signature.find(
-            f"{DS}Object/{XADES}QualifyingProperties/{XADES}UnsignedProperties/"
-            f"{XADES}UnsignedSignatureProperties"
-        )
-
-    def _certificate_values(self) -> list[x509.Certificate]:
-        unsigned = self._unsigned()
-        if unsigned is None:
-            return []
-        values = f"{XADES}CertificateValues/{XADES}EncapsulatedX509Certificate"
-        return [
-            x509.Certificate.load(_decoded(one), strict=True)
-            for place in (unsigned, *unsigned.iterfind(f"{XADES141}TimeStampValidationData"))
-            for one in place.iterfind(values)
-        ]
-
-    def _unsigned_properties(self) -> None:
-        """Timestamps and revocation data, in the order in which they were added."""
-        ocsps: list[bytes] = []
-        crls: list[bytes] = []
-        unsigned = self._unsigned()
-        for part in unsigned if unsigned is not None else ():
-            if part.tag == f"{XADES}SignatureTimeStamp":
-                self._add_stamps(part, self._imprint(part))
-            elif part.tag == f"{XADES141}ArchiveTimeStamp" and _implicit(part):
-                so_far = read_so_far(ocsps, crls)
-                self._add_stamps(part, self._archive_imprint(part), so_far)
-            elif part.tag in (f"{XADES}ArchiveTimeStamp", f"{XADES141}ArchiveTimeStamp"):
-                self._found.named_only()
-            elif part.tag in (f"{XADES}RevocationValues", f"{XADES141}TimeStampValidationData"):
-                _read_revocation(part, ocsps, crls)
-        self._found.carried = ValidationData((), tuple(ocsps), tuple(crls))
-
-    def _add_stamps(
-        self,
-        part: Element,
-        imprint: Callable[[str], bytes],
-        archived: Callable[[], ValidationData] | None = None,
-    ) -> None:
-        """Tokens of one container are over the same, and not over one another."""
-        before = range(len(self._found.stamps))
-        for token in part.iterfind(f"{XADES}EncapsulatedTimeStamp"):
-            check_count(len(self._found.stamps) + 1)
-            self._found.stamps.append(
-                Stamped(_decoded(token), imprint)
-                if archived is None
-                else Stamped(_decoded(token), imprint, "archive", before, archived)
-            )
-
-    def _imprint(self, stamp: Element) -> Callable[[str], bytes]:
-        value = _one(self._signature, "SignatureValue")
-        method = stamp.find(f"{DS}CanonicalizationMethod")
-
-        def imprint(algorithm: str) -> bytes:
-            return hashlib.new(algorithm, _canonical(value, method)).digest()
-
-        return imprint
-
-    def _archive_imprint(self, stamp: Element) -> Callable[[str], bytes]:
-        """Over all that was there before it (EN 319 132-1, 5.5.2.2)."""
-
-        def imprint(algorithm: str) -> bytes:
-            digest = hashlib.new(algorithm)
-            for octets in self._archived(stamp):
-                digest.update(octets)
-            return digest.digest()
-
-        return imprint
-
-    def _archived(self, stamp: Element) -> Iterator[bytes]:
-        """What the references lead to, what XMLDSig made, what was added before, the objects."""
-        signature, method = self._signature, stamp.find(f"{DS}CanonicalizationMethod")
-        if len(signature.findall(f"{DS}Object/{XADES}QualifyingProperties")) != 1:
-            raise Refusal("reference-ambiguous", "qualifying properties")
-        info = _one(signature, "SignedInfo")
-        for reference in info.findall(f"{DS}Reference"):
-            yield self._octets(reference, self._target(reference), method)
-        yield _canonical(info, method)
-        yield _canonical(_one(signature, "SignatureValue"), method)
-        if signature.find(f"{DS}KeyInfo") is not None:
-            yield _canonical(_one(signature, "KeyInfo"), method)
-        for before in reversed(list(stamp.itersiblings(etree.Element, preceding=True))):
-            yield _canonical(before, method)
-        for one in signature.findall(f"{DS}Object"):
-            if not _qualifying(one):
-                yield _canonical(one, method)
-
-
-def _implicit(stamp: Element) -> bool:
-    """Whether it is over everything before it, rather than over what it lists itself."""
-    known = (f"{DS}CanonicalizationMethod", f"{XADES}EncapsulatedTimeStamp")
-    return all(one.tag in known for one in stamp.iterchildren(etree.Element))
-
-
-def _read_revocation(part: Element, ocsps: list[bytes], crls: list[bytes]) -> None:
-    name = f"{XADES}RevocationValues"
-    for place in [part] if part.tag == name else part.iterfind(name):
-        told = place.iterfind(f"{XADES}OCSPValues/{XADES}EncapsulatedOCSPValue")
-        ocsps += [der for one in told if _is_ocsp(der := _decoded(one))]
-        lists = place.iterfind(f"{XADES}CRLValues/{XADES}EncapsulatedCRLValue")
-        crls += [_decoded(one) for one in lists]
-
-
-def _is_ocsp(der: bytes) -> bool:
-    return bool(ocsp.OCSPResponse.load(der)["response_status"].native == "successful")
-
-
-def _qualifying(element: Element) -> bool:
-    return element.find(f"{XADES}QualifyingProperties") is not None
-
-
-def _one(parent: Element, name: str) -> Element:
-    """The only child of a name."""
-    found = parent.findall(f"{DS}{name}")
-    if len(found) != 1:
-        raise Refusal("signature-unreadable", name)
-    return found[0]
-
-
-def _decoded(element: Element) -> bytes:
-    if len(element):
-        raise Refusal("signature-unreadable", "base64")
-    return base64.b64decode("".join((element.text or "").split()), validate=True)
-
 
 def _scheme(algorithm: str | None) -> Scheme:
     scheme = _SCHEMES.get(algorithm or "")
     if scheme is None:
         raise Refusal("weak-algorithm", (algorithm or "").rpartition("#")[2][:40] or None)
     return scheme
-
-
-def _canonical(node: Element, method: Element | None) -> bytes:
-    algorithm = _DEFAULT_C14N if method is None else method.get("Algorithm")
-    if algorithm not in _C14N:
-        raise Refusal("transform-refused", "canonicalisation")
-    exclusive, comments = _C14N[algorithm]
-    prefixes = None
-    if method is not None and exclusive:
-        listed = method.find(f"{{{_EXCLUSIVE}}}InclusiveNamespaces")
-        prefixes = listed.get("PrefixList", "").split() if listed is not None else None
-    return bytes(
-        etree.tostring(
-            node,
-            method="c14n",
-            exclusive=exclusive,
-            with_comments=comments,
-            inclusive_ns_prefixes=prefixes,
-        )
-    )
-
-
-def _without(root: Element, signature: Element, target: Element) -> Element:
-    """The target in a copy of the document that lacks the signature."""
-    tree = root.getroottree()
-    own, wanted = tree.getelementpath(signature), tree.getelementpath(target)
-    copied = copy.deepcopy(tree)
-    removed, found = copied.find(own), copied.find(wanted)
-    parent = removed.getparent()
-    if parent is None or found is removed or removed in found.iterancestors():
-        raise Refusal("transform-refused", "enveloped")
-    before = removed.getprevious()
-    tail = removed.tail or ""
-    if before is not None:
-        before.tail = (before.tail or "") + tail
-    else:
-        parent.text = (parent.text or "") + tail
-    parent.remove(removed)
-    return found
