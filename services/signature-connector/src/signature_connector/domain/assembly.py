@@ -92,6 +92,14 @@ class ValidationData:
     ocsps: Sequence[bytes] = ()
     crls: Sequence[bytes] = ()
 
+    def joined(self, other: "ValidationData") -> "ValidationData":
+        """This and other data, each value once."""
+        return ValidationData(
+            tuple(dict.fromkeys((*self.certificates, *other.certificates))),
+            tuple(dict.fromkeys((*self.ocsps, *other.ocsps))),
+            tuple(dict.fromkeys((*self.crls, *other.crls))),
+        )
+
 
 class Unfit(Exception):
     """A document, signature or token that cannot be assembled.

@@ -223,7 +223,7 @@ class Finishing:
         data = await self.revocations.validation_data(chain, now)
         authority = await self.revocations.of_timestamp(content, now)
         authority.note(facts)
-        data = joined(data, authority.data)
+        data = data.joined(authority.data)
         facts["validation_data"] = counted(data)
         return await self.assembler.long_term(content, form, data)
 
@@ -297,15 +297,6 @@ class Finishing:
             if self.timestamps is not None:
                 changes["augment_at"] = datetime.now(UTC) + self.augment_after
         return Step(State.COMPLETED, facts, changes=changes)
-
-
-def joined(one: ValidationData, other: ValidationData) -> ValidationData:
-    """Both, each value once."""
-    return ValidationData(
-        tuple(dict.fromkeys((*one.certificates, *other.certificates))),
-        tuple(dict.fromkeys((*one.ocsps, *other.ocsps))),
-        tuple(dict.fromkeys((*one.crls, *other.crls))),
-    )
 
 
 def counted(data: ValidationData) -> dict[str, int]:

@@ -104,7 +104,7 @@ class Chains:
         # Without revocation first: whether there is a chain is another question.
         path = attempt.path("soft-fail", NOTHING)
         chain = Chain(_listed(path))
-        both = _joined(carried, self._fetched)
+        both = carried.joined(self._fetched)
         if moment < self._until:
             ways = ((carried, True), (both, False))
         else:
@@ -291,14 +291,6 @@ def _names(certificate: x509.Certificate) -> tuple[str, str]:
         return str(certificate.subject.hashable), str(certificate.issuer.hashable)
     except Exception:  # hostile bytes make the parser raise nearly anything
         return "", ""
-
-
-def _joined(one: ValidationData, other: ValidationData) -> ValidationData:
-    return ValidationData(
-        (*one.certificates, *other.certificates),
-        (*one.ocsps, *other.ocsps),
-        (*one.crls, *other.crls),
-    )
 
 
 def _listed(path: ValidationPath) -> list[x509.Certificate]:

@@ -100,7 +100,7 @@ def _check(
     found.good("algorithms-allowed", found.mechanism)
     found.good("intact")
     _check_later(found, signature, reader, content)
-    found.carried = _joined(security_store(reader), carried_by(signature.signed_data, signer))
+    found.carried = security_store(reader).joined(carried_by(signature.signed_data, signer))
     found.stamps = signature_stamps(signer)
     for one in stamps:
         if one.signed_revision > signature.signed_revision:
@@ -224,12 +224,4 @@ def security_store(reader: PdfFileReader | HistoricalResolver) -> ValidationData
         tuple(one.dump() for one in store.load_certs()),
         tuple(one.get_object().data for one in store.ocsps),
         tuple(one.get_object().data for one in store.crls),
-    )
-
-
-def _joined(one: ValidationData, other: ValidationData) -> ValidationData:
-    return ValidationData(
-        (*one.certificates, *other.certificates),
-        (*one.ocsps, *other.ocsps),
-        (*one.crls, *other.crls),
     )
