@@ -54,6 +54,12 @@ class Authority:
 
     def context(self, host: str, *, days: int = 90) -> ssl.SSLContext:
         """What a server of the host presents itself with; days: until its certificate ends."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*self.pair(host, days=days))
+        return context
+
+    def pair(self, host: str, *, days: int = 90) -> tuple[Path, Path]:
+        """A certificate and its key, as PEM files."""
         key = ec.generate_private_key(ec.SECP256R1())
         until = datetime.now(UTC) + timedelta(days=days, hours=1)
         certificate = self._sign(
@@ -72,9 +78,7 @@ class Authority:
                 serialization.NoEncryption(),
             )
         )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(chain, secret)
-        return context
+        return chain, secret
 
     def _sign(
         self,

@@ -3,22 +3,25 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 
 import httpx
 import pytest
 
 from common.http import http_client, never_sent, retry_after
+from tests.support.portals import Authority
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
 @asynccontextmanager
-async def partner(serve: Serve) -> AsyncIterator[str]:
+async def partner(serve: Serve, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """A partner that does with a connection what ``serve`` does; its address."""
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -27,9 +30,10 @@ async def partner(serve: Serve) -> AsyncIterator[str]:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
+    scheme, host = ("https", "localhost") if tls else ("http", "127.0.0.1")
     try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield f"{scheme}://{host}:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
 
@@ -270,3 +274,47 @@ def _until_closed(serve: Serve) -> Serve:
             await serve(reader, writer)
 
     return quietly
+
+
+async def _who(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    shown = writer.get_extra_info("peercert")
+    name = shown["subject"][0][0][1].encode() if shown else b"nobody"
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(name), name))
+    await writer.drain()
+
+
+async def test_an_authority_of_ones_own_is_believed_and_no_other(tmp_path: Path) -> None:
+    own, other = Authority(tmp_path, "own"), Authority(tmp_path, "other")
+    async with partner(_who, own.context("localhost")) as url:
+        async with http_client(ca_file=own.bundle) as http:
+            assert (await http.get(url)).text == "nobody"
+        for strange in (None, other.bundle):
+            async with http_client(ca_file=strange) as http:
+                with pytest.raises(httpx.HTTPError) as raised:
+                    await http.get(url)
+            assert never_sent(raised.value)
+
+
+async def test_a_certificate_for_another_host_is_not_believed(tmp_path: Path) -> None:
+    own = Authority(tmp_path)
+    async with (
+        partner(_who, own.context("another.example")) as url,
+        http_client(ca_file=own.bundle) as http,
+    ):
+        with pytest.raises(httpx.HTTPError):
+            await http.get(url)
+
+
+async def test_the_certificate_of_ones_own_is_shown(tmp_path: Path) -> None:
+    own = Authority(tmp_path)
+    server = own.context("localhost")
+    server.load_verify_locations(own.bundle)
+    server.verify_mode = ssl.CERT_REQUIRED
+    async with partner(_who, server) as url:
+        shown = own.pair("client.example")
+        async with http_client(ca_file=own.bundle, certificate=shown) as http:
+            assert (await http.get(url)).text == "client.example"
+        async with http_client(ca_file=own.bundle) as http:
+            with pytest.raises(httpx.HTTPError):
+                await http.get(url)

@@ -37,10 +37,10 @@ async def _unused(*_: Any) -> None:
 async def sent(
     items: Sequence[Claimed], answer: Answer, partner: str = "emc", parallel: int = 4
 ) -> Sequence[Outcome]:
-    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
-        if partner == "emc":
-            return await Emc(http, "http://emc", parallel, 5, _unused).send(items)
-        return await Tracker(http, "http://emc", 5, _unused).send(items)
+    http = httpx.MockTransport(answer)
+    if partner == "emc":
+        return await Emc(http, "http://emc", parallel, 5, _unused).send(items)
+    return await Tracker(http, "http://emc", 5, _unused).send(items)
 
 
 def always(status: int, body: str = "", **headers: str) -> Answer:

@@ -64,13 +64,15 @@ USER_TYPE_OTHER = "2"
 
 _PAUSE_SECONDS = 5.0
 _FAILURES_TO_STOP = 3
+_CONNECT_SECONDS = 5.0
 _BODY_SECONDS = 2.0
 _MOST_BODY = 16 * 1024
 _MOST_REASON = 200
 _PAGE_BEGINS = 20
 # Refusals that speak of the address or of access, not of what was sent.
 _NOT_ABOUT_THE_ITEM = frozenset({401, 403, 404, 405, 407, 408, 425})
-_JSON = {"content-type": "application/json"}
+_HEADERS = {"content-type": "application/json", "accept-encoding": "identity"}
+_TIMES = {"timeout": httpx.Timeout(None, connect=_CONNECT_SECONDS).as_dict()}
 _NOT_TRIED = Outcome(
     Result.RETRY, "not tried: the partner, or an earlier record of the dossier, failed", pause=0.0
 )
@@ -180,10 +182,10 @@ class Emc:
     batch = 16
 
     def __init__(
-        self, http: httpx.AsyncClient, url: str, parallel: int, seconds: float, note: Note
+        self, http: httpx.AsyncBaseTransport, url: str, parallel: int, seconds: float, note: Note
     ) -> None:
         self._http = http
-        self._url = f"{url.rstrip('/')}/TrackingMCDT"
+        self._url = httpx.URL(f"{url.rstrip('/')}/TrackingMCDT")
         self._seconds = seconds
         self._slots = asyncio.Semaphore(parallel)
         self.parallel = max(2, 2 * parallel // self.batch)
@@ -258,9 +260,11 @@ class Tracker:
     batch = 1
     parallel = 2
 
-    def __init__(self, http: httpx.AsyncClient, url: str, seconds: float, note: Note) -> None:
+    def __init__(
+        self, http: httpx.AsyncBaseTransport, url: str, seconds: float, note: Note
+    ) -> None:
         self._http = http
-        self._url = f"{url.rstrip('/')}/matomo.php"
+        self._url = httpx.URL(f"{url.rstrip('/')}/matomo.php")
         self._seconds = seconds
         self._note = note
 
@@ -333,12 +337,14 @@ class _Reply:
         return self.response.status_code
 
 
-async def _post(http: httpx.AsyncClient, url: str, body: bytes, seconds: float) -> _Reply | Outcome:
+async def _post(
+    http: httpx.AsyncBaseTransport, url: httpx.URL, body: bytes, seconds: float
+) -> _Reply | Outcome:
     """The partner's answer, or what it means that there is none."""
-    request = http.build_request("POST", url, content=body, headers=_JSON)
+    request = httpx.Request("POST", url, content=body, headers=_HEADERS, extensions=_TIMES)
     try:
         async with asyncio.timeout(seconds):
-            response = await http.send(request, stream=True)
+            response = await http.handle_async_request(request)
     except TimeoutError:
         return Outcome(Result.UNKNOWN, "no answer in time", partner_down=True)
     except httpx.HTTPError as error:

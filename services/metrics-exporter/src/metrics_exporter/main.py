@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from common.delivery import Breaker, Deliverer
 from common.exchanges import Exchanges
-from common.http import http_client
+from common.http import http_transport
 from common.service import Core, Parts, Shared, create_service
 from metrics_exporter import store
 from metrics_exporter.api import router
@@ -25,7 +25,7 @@ def create_app(settings: Settings, shared: Shared = Shared()) -> FastAPI:  # noq
     async def assemble(core: Core) -> AsyncIterator[Parts]:
         seconds = settings.call_seconds
         async with (
-            http_client(timeout=seconds, connections=settings.parallel) as http,
+            http_transport(connections=settings.parallel) as http,
             Exchanges("monitoring", core.outbox, seconds=settings.usage_seconds) as exchanges,
         ):
             gaps = Gaps(core.telemetry.registry)
