@@ -2,11 +2,17 @@
 
 import copy
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from types import NoneType
+from typing import Any, get_args
 
 import pytest
+from pydantic import BaseModel
 
 from backbone import contracts
+from common.contracts import catalog, commands
+from common.contracts.base import RequiredNulls
 from common.contracts.registry import EVENTS
 
 ROOT = Path(__file__).parents[2]
@@ -88,3 +94,44 @@ def test_a_broken_schema_is_not_written(tmp_path: Path) -> None:
     place.write_text(json.dumps(promised))
     with pytest.raises(contracts.BreakingChange, match="promised is gone"):
         contracts.write(tmp_path)
+
+
+def _inside(annotation: Any) -> Iterator[Any]:
+    """Everything that a type is made of."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _inside(part)
+
+
+def _parts(model: type[BaseModel], found: set[type[BaseModel]]) -> set[type[BaseModel]]:
+    """A model and all that stands in it."""
+    if model not in found:
+        found.add(model)
+        for field in model.model_fields.values():
+            for one in _inside(field.annotation):
+                if isinstance(one, type) and issubclass(one, BaseModel):
+                    _parts(one, found)
+    return found
+
+
+@pytest.mark.parametrize("type_", sorted(EVENTS))
+def test_what_is_null_can_be_left_out_or_is_told(type_: str) -> None:
+    for part in _parts(EVENTS[type_], set()):
+        for name, field in part.model_fields.items():
+            if NoneType not in get_args(field.annotation):
+                continue
+            if field.is_required():
+                assert issubclass(part, RequiredNulls), f"{part.__name__}.{name}"
+            else:
+                assert field.get_default() is None, f"{part.__name__}.{name}"
+
+
+def test_only_what_the_schema_requires_is_told_when_it_is_null() -> None:
+    document = commands.Document(id="TL01", name="Giấy khai sinh")
+    assert json.loads(document.told()) == {"id": "TL01", "name": "Giấy khai sinh"}
+    procedure = commands.ProcedureSummary(
+        code="1.000001", name="Khai sinh", field=catalog.Field(code=None, name="Hộ tịch")
+    )
+    told = json.loads(procedure.told())
+    assert told["field"] == {"code": None, "name": "Hộ tịch"}
+    assert commands.ProcedureSummary.model_validate(told) == procedure

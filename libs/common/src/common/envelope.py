@@ -87,7 +87,7 @@ def encode(draft: Draft, *, producer: str, epoch: int, sequence: int | None) -> 
         members["causationid"] = draft.causation
     if draft.traceparent is not None:
         members["traceparent"] = draft.traceparent
-    members["data"] = orjson.Fragment(draft.event.__pydantic_serializer__.to_json(draft.event))
+    members["data"] = orjson.Fragment(draft.event.told())
     return orjson.dumps(members)
 
 

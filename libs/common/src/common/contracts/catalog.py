@@ -3,10 +3,10 @@
 from datetime import date
 from typing import ClassVar, Literal
 
-from common.contracts.base import Data, Event
+from common.contracts.base import Data, Event, RequiredNulls
 
 
-class Field(Data):
+class Field(RequiredNulls, Data):
     """A field of administration (lĩnh vực); its code is unknown for some procedures."""
 
     code: str | None
@@ -65,7 +65,7 @@ class EditionPublished(Event):
     agencies: int
 
 
-class AgencyPublished(Event):
+class AgencyPublished(RequiredNulls, Event):
     """An agency with its code in the new form, validity and successor."""
 
     TYPE: ClassVar[str] = "catalog.agency-published.v1"

@@ -4,10 +4,10 @@ from datetime import datetime
 from typing import ClassVar, Literal
 from uuid import UUID
 
-from common.contracts.base import Event
+from common.contracts.base import Event, RequiredNulls
 
 
-class SignatureFact(Event):
+class SignatureFact(RequiredNulls, Event):
     """What all facts about a signing request have in common."""
 
     PRODUCER: ClassVar[str] = "signature-connector"

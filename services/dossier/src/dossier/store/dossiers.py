@@ -82,7 +82,7 @@ async def save(
             "channels": [state.channel for state in states],
             "statuses": [int(state.status) for state in states],
             "versions": [dossier.steps for dossier in dossiers],
-            "bodies": [dossier.__pydantic_serializer__.to_json(dossier) for dossier in dossiers],
+            "bodies": [dossier.told() for dossier in dossiers],
             "status_ats": _since(taken, states),
             "seal_keys": [key_of(state.sealed) for state in states],
             "index_keys": [indexed.get(state.code, "") for state in states],
@@ -97,7 +97,7 @@ async def save(
         {
             "codes": [one.dossier.code for one in taken],
             "numbers": [one.step.number for one in taken],
-            "bodies": [one.step.__pydantic_serializer__.to_json(one.step) for one in taken],
+            "bodies": [one.step.told() for one in taken],
         },
     )
 

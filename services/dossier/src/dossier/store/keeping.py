@@ -232,7 +232,7 @@ async def write_erased(
         _ERASE,
         {
             "codes": [one.code for one in dossiers],
-            "bodies": [one.__pydantic_serializer__.to_json(one) for one in dossiers],
+            "bodies": [one.told() for one in dossiers],
             "at": at,
         },
     )
@@ -253,6 +253,6 @@ async def write_steps(connection: AsyncConnection, steps: Sequence[tuple[str, St
         {
             "codes": [code for code, _ in steps],
             "numbers": [step.number for _, step in steps],
-            "bodies": [step.__pydantic_serializer__.to_json(step) for _, step in steps],
+            "bodies": [step.told() for _, step in steps],
         },
     )

@@ -131,7 +131,7 @@ class Rekeying:
                 rewritten.append(
                     Rewritten(
                         kept,
-                        dossier.__pydantic_serializer__.to_json(dossier),
+                        dossier.told(),
                         key_of(dossier.state.sealed) or _UNREADABLE,
                         kept.index_key if own is None else self._indexing.current or "",
                         times.get(kept.code),
