@@ -156,6 +156,27 @@ async def test_items_of_a_subject_go_out_in_the_order_in_which_they_were_queued(
     assert len(desk.books.calls) <= 3
 
 
+async def test_a_queue_that_was_counted_while_empty_is_not_read_anew_for_each_item(
+    desk: Desk,
+) -> None:
+    await desk.queue(*(item(f"gone-{number}") for number in range(2000)))
+    await run_sql(desk.database, "DELETE FROM delivery")
+    await run_sql(desk.database, "ANALYZE delivery")  # no rows, on many pages
+    await desk.queue(*(item(f"waiting-{number}") for number in range(400)))
+    read: list[int] = []
+    async with desk.database.transaction() as connection:
+        for batch in range(8):  # from the sixth on its statements are planned for all alike
+            await queue(connection, "partner", [item(f"{batch}-{number}") for number in range(50)])
+            counted = await connection.execute(
+                text(
+                    "SELECT coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)"
+                    " FROM pg_stat_xact_user_tables WHERE relname = 'delivery'"
+                )
+            )
+            read.append(counted.scalar_one())
+    assert read[-1] - read[-2] <= 2 * (400 + 8 * 50)
+
+
 async def test_a_newer_version_takes_the_place_of_the_older_one(desk: Desk) -> None:
     await desk.queue(item("a", 1), item("b", 1))
     await desk.queue(item("a", 3))

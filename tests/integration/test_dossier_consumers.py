@@ -143,7 +143,7 @@ async def check_whole(service) -> dict[str, list[DossierFact]]:
             code=row.code,
         )
         assert [step.number for step in steps] == list(range(1, len(steps) + 1))
-        assert [step.body for step in steps] == [fact.step.model_dump_json() for fact in told_of]
+        assert [step.body for step in steps] == [fact.step.told().decode() for fact in told_of]
     return facts
 
 

@@ -37,22 +37,49 @@ _QUEUE = text(
 )
 
 
-# A subject's items share an agency and a lane: those of two turns could not keep their order.
-# ("live" is the greater of the two lanes.)
+# A queue that was empty when it was counted last passes for empty until it is counted again: the
+# planner then reads all of it, since that is nothing, and in a join once for each row. So what is
+# looked for stands in conditions of a single scan.
+_OF_SUBJECTS = text(
+    """
+    SELECT id, subject, agency, lane FROM delivery
+    WHERE partner = :partner AND subject = ANY (CAST(:subjects AS text[]))
+    """
+)
 _MOVE = text(
     """
     UPDATE delivery SET agency = moved.agency, lane = moved.lane
     FROM (
-        SELECT d.id, given.agency, greatest(d.lane, given.lane) AS lane
-        FROM unnest(CAST(:subjects AS text[]), CAST(:agencies AS text[]), CAST(:lanes AS text[]))
-            AS given (subject, agency, lane)
-        JOIN delivery d ON d.partner = :partner AND d.subject = given.subject
-        WHERE d.agency <> given.agency OR d.lane < given.lane
+        SELECT d.id, given.agency, given.lane
+        FROM unnest(CAST(:ids AS bigint[]), CAST(:agencies AS text[]), CAST(:lanes AS text[]))
+            AS given (id, agency, lane)
+        JOIN delivery d ON d.id = given.id
         ORDER BY d.subject, d.id FOR UPDATE OF d
     ) AS moved
     WHERE delivery.id = moved.id
     """
 )
+
+
+async def _move(
+    connection: AsyncConnection, partner: str, agencies: dict[str, str], lanes: dict[str, str]
+) -> None:
+    """Let what waits of subjects go with these agencies, and on these lanes where they are live.
+
+    A subject's items share an agency and a lane: those of two turns could not keep their order.
+    """
+    found = await connection.execute(_OF_SUBJECTS, {"partner": partner, "subjects": list(agencies)})
+    moved = {
+        waiting.id: (agency, lane)
+        for waiting in found
+        for agency in [agencies[waiting.subject]]
+        for lane in [max(waiting.lane, lanes[waiting.subject])]  # "live" is the greater of the two
+        if (agency, lane) != (waiting.agency, waiting.lane)
+    }
+    if moved:
+        whose, which = zip(*moved.values(), strict=True)
+        values = {"ids": list(moved), "agencies": list(whose), "lanes": list(which)}
+        await connection.execute(_MOVE, values)
 
 
 async def queue(connection: AsyncConnection, partner: str, items: Sequence[Item]) -> None:
@@ -72,15 +99,7 @@ async def queue(connection: AsyncConnection, partner: str, items: Sequence[Item]
     agencies = {item.subject: item.agency for item in rows}
     lanes = {item.subject: LANES[1] for item in rows}
     lanes |= {item.subject: item.lane for item in rows if item.lane != LANES[1]}
-    await connection.execute(
-        _MOVE,
-        {
-            "partner": partner,
-            "subjects": list(agencies),
-            "agencies": list(agencies.values()),
-            "lanes": list(lanes.values()),
-        },
-    )
+    await _move(connection, partner, agencies, lanes)
     await connection.execute(
         _QUEUE,
         {
@@ -343,13 +362,14 @@ _SETTLE = text(
         SELECT given.*, given.state = 'done' AND d.version = given.version AS over
         FROM unnest(CAST(:ids AS bigint[]), CAST(:versions AS bigint[]), CAST(:states AS text[]),
                 CAST(:waits AS float8[]), CAST(:attempts AS integer[]), CAST(:doubled AS boolean[]),
-                CAST(:errors AS text[])) WITH ORDINALITY
-            AS given (id, version, state, wait, attempts, doubled, error, place)
-        JOIN delivery d ON d.id = given.id AND d.worker = :worker
-        ORDER BY place FOR UPDATE OF d
+                CAST(:errors AS text[]))
+            AS given (id, version, state, wait, attempts, doubled, error)
+        CROSS JOIN LATERAL (
+            SELECT version FROM delivery
+            WHERE delivery.id = given.id AND worker = :worker FOR UPDATE) AS d
     ), gone AS (
-        DELETE FROM delivery USING settled WHERE delivery.id = settled.id AND over
-        RETURNING delivery.subject, delivery.error
+        DELETE FROM delivery WHERE id = ANY (ARRAY(SELECT id FROM settled WHERE over))
+        RETURNING subject, error
     ), freed AS (
         UPDATE delivery SET next_at = now()
         FROM (SELECT DISTINCT subject FROM gone WHERE error IS NOT NULL) AS open
@@ -362,6 +382,7 @@ _SETTLE = text(
         attempts = settled.attempts, error = settled.error, worker = NULL,
         maybe_doubled = settled.doubled
     FROM settled WHERE delivery.id = settled.id AND NOT over
+        AND delivery.id = ANY (ARRAY(SELECT id FROM settled WHERE NOT over))
     """
 )
 
