@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
+_VIETNAM = ZoneInfo("Asia/Ho_Chi_Minh")
 _FAMILY = ("Nguyễn", "Trần", "Lê", "Phạm", "Hoàng", "Phan", "Vũ", "Đặng", "Bùi", "Đỗ")
 _MIDDLE = ("Văn", "Thị", "Hữu", "Ngọc", "Minh", "Thanh", "Quang", "Thu")
 _GIVEN = ("An", "Bình", "Chi", "Dũng", "Giang", "Hà", "Khánh", "Lan", "Nam", "Phúc", "Thảo", "Yến")
@@ -81,7 +83,7 @@ def lives(
         first: number of the first dossier of the day.
     """
     chance = random.Random(seed)
-    today = datetime.now(UTC).replace(hour=1, minute=0, second=0, microsecond=0)
+    today = morning(datetime.now(UTC))
     kinds = list(KINDS)
     # Every way a life can go occurs, however few there are.
     drawn = kinds + chance.choices(kinds, [KINDS[kind] for kind in kinds], k=count)
@@ -89,6 +91,13 @@ def lives(
         _life(first + number, drawn[number], chance, agencies, procedures, today)
         for number in range(count)
     ]
+
+
+def morning(now: datetime) -> datetime:
+    """Eight o'clock of the day that it is in Vietnam: what is handed in belongs to no day before,
+    which a reconciliation of the night would look at."""
+    there = now.astimezone(_VIETNAM)
+    return there.replace(hour=8, minute=0, second=0, microsecond=0).astimezone(UTC)
 
 
 def _life(
