@@ -50,7 +50,7 @@ _MOVE = text(
     """
     UPDATE delivery SET agency = moved.agency, lane = moved.lane
     FROM (
-        SELECT d.id, given.agency, given.lane
+        SELECT d.id, given.agency, greatest(d.lane, given.lane) AS lane
         FROM unnest(CAST(:ids AS bigint[]), CAST(:agencies AS text[]), CAST(:lanes AS text[]))
             AS given (id, agency, lane)
         JOIN delivery d ON d.id = given.id
@@ -69,17 +69,14 @@ async def _move(
     A subject's items share an agency and a lane: those of two turns could not keep their order.
     """
     found = await connection.execute(_OF_SUBJECTS, {"partner": partner, "subjects": list(agencies)})
-    moved = {
-        waiting.id: (agency, lane)
+    astray = [
+        (waiting.id, agencies[waiting.subject], lanes[waiting.subject])
         for waiting in found
-        for agency in [agencies[waiting.subject]]
-        for lane in [max(waiting.lane, lanes[waiting.subject])]  # "live" is the greater of the two
-        if (agency, lane) != (waiting.agency, waiting.lane)
-    }
-    if moved:
-        whose, which = zip(*moved.values(), strict=True)
-        values = {"ids": list(moved), "agencies": list(whose), "lanes": list(which)}
-        await connection.execute(_MOVE, values)
+        if waiting.agency != agencies[waiting.subject] or waiting.lane < lanes[waiting.subject]
+    ]
+    if astray:  # "live" is the greater of the two lanes, under the lock as well
+        ids, whose, which = (list(column) for column in zip(*astray, strict=True))
+        await connection.execute(_MOVE, {"ids": ids, "agencies": whose, "lanes": which})
 
 
 async def queue(connection: AsyncConnection, partner: str, items: Sequence[Item]) -> None:
