@@ -20,7 +20,7 @@ from common.envelope import Draft, Received, encode
 from common.identifiers import new_id
 from common.outbox import Unit
 from common.settings import DatabaseSettings, TelemetrySettings
-from common.tables import create_delivery, create_messaging
+from common.tables import create_delivery, create_messaging, index_delivery
 from common.telemetry import Telemetry
 from tests.support.databases import Databases
 
@@ -66,6 +66,7 @@ async def _prepare(url: str) -> None:
         operations = Operations(MigrationContext.configure(connection))
         create_messaging(operations)
         create_delivery(operations)
+        index_delivery(operations)
         operations.execute(
             "CREATE TABLE effect (number bigint GENERATED ALWAYS AS IDENTITY, consumer text, "
             "event_id uuid, stream text, sequence bigint, code text)"

@@ -77,13 +77,16 @@ _PARKED_NEXT = text(
     ORDER BY stream, sequence LIMIT :most
     """
 )
+# The positions are there. Naming what they would conflict with finds them by their key; an UPDATE,
+# planned while the table was small, would read all of it for every batch.
 _MOVE_POSITIONS = text(
     """
     WITH done AS (
         SELECT * FROM unnest(CAST(:streams AS text[]), CAST(:lasts AS bigint[])) AS d (stream, last)
     ), moved AS (
-        UPDATE position SET last = done.last FROM done
-        WHERE position.consumer = :consumer AND position.stream = done.stream
+        INSERT INTO position (consumer, stream, last)
+        SELECT :consumer, stream, last FROM done
+        ON CONFLICT (consumer, stream) DO UPDATE SET last = excluded.last
     ), unparked AS (
         DELETE FROM parked USING done
         WHERE parked.consumer = :consumer AND parked.stream = done.stream

@@ -116,6 +116,15 @@ CREATE INDEX delivery_sending ON delivery (worker) WHERE state = 'sending';
 CREATE INDEX delivery_held ON delivery (partner, id) WHERE state = 'held';
 """
 
+# Of the indexes one alone serves each look-up (``common.delivery.rows``).
+DELIVERY_2 = """
+CREATE INDEX delivery_ready ON delivery (lane, agency, next_at, id)
+    WHERE state IN ('due', 'unknown');
+CREATE INDEX delivery_of_subject ON delivery (subject);
+DROP INDEX delivery_due;
+DROP INDEX delivery_subject;
+"""
+
 DESK_1 = """
 CREATE TABLE desk_action (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -143,6 +152,11 @@ def create_messaging(op: Any) -> None:
 def create_delivery(op: Any) -> None:
     """Durable calls to partners."""
     _execute(op, DELIVERY_1)
+
+
+def index_delivery(op: Any) -> None:
+    """Indexes of which each look-up among the deliveries can take only one."""
+    _execute(op, DELIVERY_2)
 
 
 def create_desk(op: Any) -> None:

@@ -4,6 +4,11 @@ A row is ``due`` (to be sent), ``sending`` (a worker has it), ``unknown`` (to be
 sent again) or ``held`` (for an operator); it is deleted when the partner has the item. Only ``due``
 and ``unknown`` rows whose ``next_at`` has come are ever looked at, and of each agency only a few of
 the first, so that claiming costs the same whatever waits.
+
+A queue that was empty when PostgreSQL counted it passes for empty until it is counted again, and in
+an empty table every way is as short as any: an index by partner, read from end to end for each item
+that is looked up, seems as good as that of its subject. So each lookup leaves the planner a single
+index, whatever it believes: what ``(…) IS TRUE`` is checked, not looked up.
 """
 
 from collections.abc import Iterable, Sequence
@@ -37,13 +42,11 @@ _QUEUE = text(
 )
 
 
-# A queue that was empty when it was counted last passes for empty until it is counted again: the
-# planner then reads all of it, since that is nothing, and in a join once for each row. So what is
-# looked for stands in conditions of a single scan.
+# In conditions of a single scan: a join with what passes for empty may read it once for each row.
 _OF_SUBJECTS = text(
     """
     SELECT id, subject, agency, lane FROM delivery
-    WHERE partner = :partner AND subject = ANY (CAST(:subjects AS text[]))
+    WHERE (partner = :partner) IS TRUE AND subject = ANY (CAST(:subjects AS text[]))
     """
 )
 _MOVE = text(
@@ -117,7 +120,7 @@ async def queue(connection: AsyncConnection, partner: str, items: Sequence[Item]
 _WAITS = text(
     """
     SELECT EXISTS (
-        SELECT FROM delivery WHERE partner = :partner AND state IN ('due', 'unknown'))
+        SELECT FROM delivery WHERE (partner = :partner) IS TRUE AND state IN ('due', 'unknown'))
     """
 )
 
@@ -139,15 +142,15 @@ _TURNS = text(
         UNION ALL
         SELECT next.agency, false FROM walk CROSS JOIN LATERAL (
             SELECT d.agency FROM delivery d
-            WHERE d.partner = :partner AND d.lane = :lane AND d.state IN ('due', 'unknown')
-              AND d.agency > walk.agency
+            WHERE (d.partner = :partner) IS TRUE AND d.lane = :lane AND d.agency > walk.agency
+              AND d.state IN ('due', 'unknown')
             ORDER BY d.agency LIMIT 1) AS next
         WHERE CAST(:last AS text) IS NULL OR next.agency <= CAST(:last AS text)
     ), ready AS (
         SELECT agency FROM walk
         WHERE NOT start AND agency <> ALL (CAST(:shut AS text[])) AND EXISTS (
             SELECT FROM delivery d
-            WHERE d.partner = :partner AND d.lane = :lane AND d.agency = walk.agency
+            WHERE (d.partner = :partner) IS TRUE AND d.lane = :lane AND d.agency = walk.agency
               AND d.state IN ('due', 'unknown') AND d.next_at <= now())
         LIMIT :agencies
     )
@@ -195,31 +198,32 @@ _CLAIM = text(
         FROM unnest(CAST(:lanes AS text[]), CAST(:agencies AS text[]), CAST(:shares AS integer[]))
             AS turn (lane, agency, share)
         CROSS JOIN LATERAL (
-            SELECT d.id, d.state, d.sent_version
-            FROM (SELECT id, next_at FROM delivery
-                  WHERE partner = :partner AND lane = turn.lane AND agency = turn.agency
+            SELECT mine.id, mine.state, mine.sent_version, ahead.last AS forerunner
+            FROM (SELECT id, next_at, subject, kind, state, waits FROM delivery
+                  WHERE (partner = :partner) IS TRUE AND lane = turn.lane AND agency = turn.agency
                     AND state IN ('due', 'unknown') AND next_at <= now()
                   ORDER BY next_at, id LIMIT 4 * turn.share + 100) AS near
-            JOIN delivery d ON d.id = near.id
-            WHERE d.state IN ('due', 'unknown') AND NOT (d.waits AND EXISTS (
-                SELECT FROM delivery before
-                WHERE before.partner = :partner AND before.subject = d.subject
-                  AND before.id < d.id
-                  AND (before.kind <> d.kind OR before.state <> d.state
-                       OR before.next_at > d.next_at)))
-            ORDER BY near.next_at, near.id LIMIT turn.share
-            FOR UPDATE OF d SKIP LOCKED) AS chosen
+            CROSS JOIN LATERAL (
+                SELECT max(before.id) AS last, bool_or(before.kind <> near.kind
+                    OR before.state <> near.state OR before.next_at > near.next_at) AS bars
+                FROM delivery before
+                WHERE near.waits AND before.subject = near.subject
+                  AND (before.partner = :partner) IS TRUE AND (before.id < near.id) IS TRUE
+                ) AS ahead
+            CROSS JOIN LATERAL (
+                SELECT id, state, sent_version FROM delivery
+                WHERE id = near.id AND state NOT IN ('sending', 'held') AND ahead.bars IS NOT TRUE
+                FOR UPDATE SKIP LOCKED) AS mine
+            ORDER BY near.next_at, near.id LIMIT turn.share) AS chosen
     )
     UPDATE delivery SET state = 'sending', worker = :worker, attempts = attempts + 1,
         sent_version = CASE ready.state WHEN 'unknown'
             THEN coalesce(delivery.sent_version, version) ELSE version END
-    FROM ready WHERE delivery.id = ready.id
+    FROM ready
+    WHERE delivery.id = ready.id AND delivery.id = ANY (ARRAY(SELECT id FROM ready))
     RETURNING delivery.id, agency, subject, kind, key, version, body, traceparent, attempts,
         ready.state = 'unknown' AS asking, ready.sent_version AS asked_version, maybe_doubled,
-        lane, CASE WHEN waits THEN (
-            SELECT max(before.id) FROM delivery before
-            WHERE before.partner = :partner AND before.subject = delivery.subject
-              AND before.id < delivery.id) END AS forerunner
+        lane, ready.forerunner
     """
 )
 
@@ -306,7 +310,7 @@ _BEHIND = text(
     FROM unnest(CAST(:lanes AS text[]), CAST(:agencies AS text[])) AS turn (lane, agency)
     CROSS JOIN LATERAL (
         SELECT id, subject FROM delivery
-        WHERE partner = :partner AND lane = turn.lane AND agency = turn.agency
+        WHERE (partner = :partner) IS TRUE AND lane = turn.lane AND agency = turn.agency
           AND state IN ('due', 'unknown') AND next_at <= now() AND waits
         ORDER BY next_at, id LIMIT :look) AS near
     CROSS JOIN LATERAL (
@@ -314,8 +318,8 @@ _BEHIND = text(
             WHEN 'held' THEN now() + make_interval(secs => :patience * (0.5 + random()))
             ELSE before.next_at END) AS until
         FROM delivery before
-        WHERE before.partner = :partner AND before.subject = near.subject
-          AND before.id < near.id AND before.state <> 'sending') AS blocker
+        WHERE (before.partner = :partner) IS TRUE AND before.subject = near.subject
+          AND (before.id < near.id) IS TRUE AND before.state <> 'sending') AS blocker
     WHERE blocker.until > now()
     """
 )
@@ -369,9 +373,9 @@ _SETTLE = text(
         RETURNING subject, error
     ), freed AS (
         UPDATE delivery SET next_at = now()
-        FROM (SELECT DISTINCT subject FROM gone WHERE error IS NOT NULL) AS open
-        WHERE delivery.partner = :partner AND delivery.subject = open.subject
-          AND delivery.state = 'due' AND delivery.next_at > now() AND delivery.error IS NULL
+        WHERE subject = ANY (ARRAY(SELECT subject FROM gone WHERE error IS NOT NULL))
+          AND (partner = :partner) IS TRUE AND state NOT IN ('sending', 'unknown', 'held')
+          AND next_at > now() AND error IS NULL
     )
     UPDATE delivery SET
         state = CASE settled.state WHEN 'done' THEN 'due' ELSE settled.state END,
@@ -404,22 +408,36 @@ async def settle(
 
 
 # One statement, since every worker says it all the time. A statement does not see what it writes
-# itself, so the worker's own rows are named: it may have been frozen for longer than a lease.
+# itself, so the worker's own rows are left out: it may have been frozen for longer than a lease. It
+# walks from worker to worker in the index and never over its own entries, of which there are
+# thousands that wait for a vacuum.
 _ALIVE = text(
     """
-    WITH seen AS (
+    WITH RECURSIVE seen AS (
         INSERT INTO delivery_worker (worker) VALUES (:worker)
         ON CONFLICT (worker) DO UPDATE SET seen_at = now()
     ), lost AS (
         DELETE FROM delivery_worker
         WHERE seen_at < now() - make_interval(secs => :lease) AND worker <> :worker
+    ), walk (worker) AS (
+        SELECT CAST('00000000-0000-0000-0000-000000000000' AS uuid)
+        UNION ALL
+        SELECT coalesce(
+            (SELECT d.worker FROM delivery d
+             WHERE d.state = 'sending' AND d.worker > walk.worker AND d.worker < :worker
+             ORDER BY d.worker LIMIT 1),
+            (SELECT d.worker FROM delivery d
+             WHERE d.state = 'sending' AND d.worker > greatest(walk.worker, :worker)
+             ORDER BY d.worker LIMIT 1))
+        FROM walk WHERE walk.worker IS NOT NULL
     )
     UPDATE delivery SET state = 'unknown', worker = NULL, next_at = now(),
         error = 'the worker ended in the middle of the call'
-    WHERE state = 'sending' AND worker <> :worker AND NOT EXISTS (
-        SELECT FROM delivery_worker
-        WHERE delivery_worker.worker = delivery.worker
-          AND seen_at >= now() - make_interval(secs => :lease))
+    WHERE state = 'sending' AND worker = ANY (ARRAY(
+        SELECT worker FROM walk WHERE NOT EXISTS (
+            SELECT FROM delivery_worker
+            WHERE delivery_worker.worker = walk.worker
+              AND seen_at >= now() - make_interval(secs => :lease))))
     """
 )
 _LEAVE = text("DELETE FROM delivery_worker WHERE worker = :worker")

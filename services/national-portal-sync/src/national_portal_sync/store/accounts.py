@@ -6,7 +6,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from common.delivery import LANES
 from national_portal_sync.domain.keys import PARTNER
 
-# From agency to agency in the index, whatever waits of each.
+# From agency to agency in the index, whatever waits of each (`IS TRUE`: see
+# `common.delivery.rows`).
 _WAITING = text(
     """
     WITH RECURSIVE walk (lane, agency) AS (
@@ -14,7 +15,7 @@ _WAITING = text(
         UNION ALL
         SELECT walk.lane, next.agency FROM walk CROSS JOIN LATERAL (
             SELECT d.agency FROM delivery d
-            WHERE d.partner = :partner AND d.lane = walk.lane AND d.agency > walk.agency
+            WHERE (d.partner = :partner) IS TRUE AND d.lane = walk.lane AND d.agency > walk.agency
               AND d.state IN ('due', 'unknown')
             ORDER BY d.agency LIMIT 1) AS next
     )

@@ -199,7 +199,7 @@ _MOVED = text(
 )
 _LIVE_WAITS = text(
     """
-    SELECT EXISTS (SELECT FROM delivery WHERE partner = :partner AND lane = 'live'
+    SELECT EXISTS (SELECT FROM delivery WHERE (partner = :partner) IS TRUE AND lane = 'live'
         AND state IN ('due', 'unknown') AND next_at <= now())
     """
 )
