@@ -168,8 +168,8 @@ class Emc:
     """Takes one record a call, so a batch goes out in several calls at a time.
 
     Records of one dossier go out one after the other: where one of them fails, those behind it
-    wait with it. Batches are small, because a process that is killed leaves all of its batches in
-    doubt, also what was answered already.
+    wait with it. Batches are not large, because a process that is killed leaves all of its batches
+    in doubt, also what was answered already.
 
     Args:
         url: base address.
@@ -179,7 +179,7 @@ class Emc:
     """
 
     name = "emc"
-    batch = 16
+    batch = 32
 
     def __init__(
         self, http: httpx.AsyncBaseTransport, url: str, parallel: int, seconds: float, note: Note
